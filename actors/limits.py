@@ -1,0 +1,42 @@
+"""Every bound of the framework, with its unit. Nothing here waits, grows or retries without one."""
+
+from typing import Final
+
+MAILBOX_MESSAGES: Final = 1_000_000
+"""Messages an actor's mailbox holds unless `spawn(mailbox_size=...)` says otherwise."""
+
+MESSAGES_PER_RUN: Final = 64
+"""Messages one actor handles before the next one has its turn."""
+
+PASSES_PER_TURN: Final = 16
+"""Times a turn goes round the ready actors before it looks at the sockets again."""
+
+MAILBOX_WAIT_S: Final = 60.0
+"""How long `tell` from another thread waits for room in a full mailbox; then: dead letter."""
+
+SLOW_HANDLER_S: Final = 0.1
+"""A handler that runs longer is named in a warning."""
+
+LATE_TURN_S: Final = 0.5
+"""A turn that starts later than this moves all open deadlines by its lag."""
+
+IDLE_POLL_S: Final = 0.25
+"""Longest wait for events while a deadline is open, so that a stall of our own is noticed."""
+
+FRAME_BYTES: Final = 1 << 30
+"""Largest frame on a link; a longer one is a protocol error."""
+
+LINK_BUFFER_BYTES: Final = 1 << 28
+"""Bytes waiting to be written on one link; beyond it, messages become dead letters."""
+
+ASK_TIMEOUT_S: Final = 30.0
+"""Deadline of an ask that names none."""
+
+STOP_TIMEOUT_S: Final = 5.0
+"""How long closing a system waits for its actors, and then for its processes."""
+
+LAUNCH_TIMEOUT_S: Final = 30.0
+"""How long a launcher or a node process may take to say that it is up."""
+
+DEAD_LETTERS_KEPT: Final = 1_000
+"""Dead letters kept for `system.dead_letters` (older ones are only counted)."""

@@ -1,0 +1,37 @@
+"""What happens to an actor whose handler raised: a value given to `spawn`, decided here."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """The actor ends; its watchers are told the cause. The default."""
+
+
+class Restart(msgspec.Struct, frozen=True):
+    """A new instance takes over the mailbox; the message that failed is not handled again.
+
+    After `times` restarts `within_s` seconds the actor is stopped instead (as in OTP, where the
+    default intensity is one restart in five seconds).
+    """
+
+    times: int = 3
+    within_s: float = 60.0
+
+
+Supervision = Stop | Restart
+
+
+def may_restart(supervision: Supervision, restarts_s: list[float], now_s: float) -> bool:
+    """Whether an actor that failed now is restarted.
+
+    Args:
+        supervision: the actor's strategy.
+        restarts_s: when it was restarted before; entries too old to count are dropped.
+        now_s: the time of the failure.
+    """
+    if not isinstance(supervision, Restart):
+        return False
+    restarts_s[:] = [at for at in restarts_s if now_s - at < supervision.within_s]
+    return len(restarts_s) < supervision.times

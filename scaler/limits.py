@@ -1,0 +1,51 @@
+"""Every bound of `scaler`, with its unit."""
+
+from typing import Final
+
+CLIENT_TASKS: Final = 100_000
+"""Tasks one client may have in flight."""
+
+CLIENT_BYTES: Final = 256 << 20
+"""Bytes of pickled arguments one client may have in flight."""
+
+CANCEL_TIMEOUT_S: Final = 30.0
+"""How long `cancel` waits for its confirm."""
+
+CANCEL_GRACE_S: Final = 1.0
+"""From interrupt to kill, for a task whose interrupt handler answered."""
+
+CANCEL_SIGN_S: Final = 0.05
+"""From interrupt to kill, for a task that gives no sign of life (it sits in C code)."""
+
+CLOSE_GRACE_S: Final = 0.2
+"""The grace that closing a client gives its running tasks."""
+
+CLOSE_TIMEOUT_S: Final = 5.0
+"""How long closing a client or a cluster may take."""
+
+START_TIMEOUT_S: Final = 30.0
+"""How long a cluster may take to come up."""
+
+PREFETCH_US: Final = 20_000
+"""Work sent to an executor ahead of time, microseconds of expected run time."""
+
+PREFETCH_TASKS: Final = 2_000
+"""Tasks outstanding at one worker, at most."""
+
+EXPECTED_US: Final = 1_000
+"""Expected run time of a function never run before."""
+
+RECALL_AFTER_S: Final = 0.01
+"""Tasks behind one that runs for this long go back to the scheduler."""
+
+FUNCTIONS_KNOWN: Final = 1_000
+"""Functions an executor keeps, and a scheduler keeps estimates for."""
+
+FRAME_BYTES: Final = 1 << 31
+"""Largest frame between worker and executor."""
+
+OUTPUT_BYTES: Final = 1 << 16
+"""Longest piece of a task's output that is sent at once."""
+
+EXECUTOR_START_FAILURES: Final = 5
+"""Executors of one worker that may die before they were ready, in a row."""

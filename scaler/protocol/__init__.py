@@ -1,0 +1,1 @@
+"""The messages between client, scheduler, worker and executor. Values only, no behaviour."""

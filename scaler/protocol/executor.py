@@ -1,0 +1,127 @@
+"""The frames between a worker and its executor, and the memory and the pipe beside them.
+
+Frames ride on a stream socket: 4 bytes of length, little endian, then MessagePack. While user
+code runs nobody reads the executor's socket, so three things go around it:
+
+* the **page**, 4 KiB of memory that both map: which task runs, since when, which to interrupt;
+* the **claim pipe**, whose both ends both sides hold: one 8-byte token (the task's ordinal, little
+  endian) per task sent. The executor reads a token before it starts a task; the worker takes a
+  task back by reading its token. The kernel is the judge of who came first;
+* the **signal** `INTERRUPT_SIGNAL`, whose handler compares two numbers of the page.
+"""
+
+from __future__ import annotations
+
+import signal
+import struct
+from typing import Final
+
+import msgspec
+
+from scaler.protocol.tasks import Function, Task, TaskOutput, TaskRow
+
+INTERRUPT_SIGNAL: Final[int] = getattr(signal, "SIGRTMIN", 34) + 7
+"""A real-time signal that nothing else uses."""
+
+TOKEN: Final = struct.Struct("<Q")
+"""One claim: the ordinal of a task."""
+
+FRAME_HEADER: Final = struct.Struct("<I")
+"""Length of the frame that follows, bytes."""
+
+
+class RunTasks(msgspec.Struct, frozen=True, array_like=True):
+    """Worker to executor. Written before the tokens of its tasks."""
+
+    ordinals: tuple[int, ...]
+    tasks: tuple[Task, ...]
+    functions: tuple[Function, ...]
+    """Functions this executor does not have yet."""
+    dropped: tuple[int, ...]
+    """Ordinals taken back since the last frame: their bodies can go."""
+    forgotten: tuple[bytes, ...]
+    """Function ids to forget; no task outstanding names them."""
+
+
+class ExecutorReady(msgspec.Struct, frozen=True, tag="ready", array_like=True):
+    """First frame of an executor: it reads tokens now."""
+
+    pid: int
+
+
+class RowFrame(msgspec.Struct, frozen=True, tag="row", array_like=True):
+    """An attempt ended."""
+
+    row: TaskRow
+
+
+class OutputFrame(msgspec.Struct, frozen=True, tag="output", array_like=True):
+    """A task printed."""
+
+    output: TaskOutput
+
+
+ExecutorFrame = ExecutorReady | RowFrame | OutputFrame
+
+
+class Page:
+    """The shared page: five aligned 64-bit words. Each word has one writer.
+
+    Written by the executor: `running`, `item`, `started_ns`, `answered`.
+    Written by the worker: `interrupt`.
+    """
+
+    SIZE_BYTES: Final = 4096
+
+    def __init__(self, buffer: memoryview) -> None:
+        """Wrap `buffer`, at least `SIZE_BYTES` of shared memory."""
+        self._words = buffer.cast("B")[:40].cast("Q")
+
+    @property
+    def running(self) -> int:
+        """Ordinal of the task that runs, from unpickling its arguments until its row is sent."""
+        return self._words[0]
+
+    @running.setter
+    def running(self, ordinal: int) -> None:
+        self._words[0] = ordinal
+
+    @property
+    def item(self) -> int:
+        """Index within the chunk that runs."""
+        return self._words[1]
+
+    @item.setter
+    def item(self, index: int) -> None:
+        self._words[1] = index
+
+    @property
+    def started_ns(self) -> int:
+        """Monotonic clock when `running` started, nanoseconds."""
+        return self._words[2]
+
+    @started_ns.setter
+    def started_ns(self, value: int) -> None:
+        self._words[2] = value
+
+    @property
+    def answered(self) -> int:
+        """Ordinal whose interrupt was seen by the handler: the sign of life."""
+        return self._words[3]
+
+    @answered.setter
+    def answered(self, ordinal: int) -> None:
+        self._words[3] = ordinal
+
+    @property
+    def interrupt(self) -> int:
+        """Ordinal to interrupt."""
+        return self._words[4]
+
+    @interrupt.setter
+    def interrupt(self, ordinal: int) -> None:
+        self._words[4] = ordinal
+
+    def release(self) -> None:
+        """Let go of the memory, so that its mapping can be closed."""
+        self._words.release()

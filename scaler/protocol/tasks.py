@@ -1,0 +1,172 @@
+"""Messages about tasks. Many tasks ride in one message; bodies are opaque bytes.
+
+A task id is `client number << 32 | n`, so it names its client, and it sorts by time within one.
+Functions and payloads are opened by the executor and by the caller alone.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+from actors import Message
+
+CLIENT_SHIFT = 32
+"""A task id shifted right by this is the number of its client."""
+
+
+class RowStatus(IntEnum):
+    """How one attempt of a task ended."""
+
+    SUCCEEDED = 0
+    """`payload` is the pickled value."""
+    FAILED = 1
+    """`payload` is the encoded exception (`scaler.serialization.exceptions`)."""
+    INTERRUPTED = 2
+    """It unwound after an interrupt: the answer is `Canceled`. `payload` is empty."""
+    WORKER_DIED = 3
+    """Its executor died while it ran. `payload` is the encoded exception."""
+
+
+class Function(Message, frozen=True, gc=False):
+    """A function as bytes. Equal content has an equal id."""
+
+    function_id: bytes
+    """16 bytes, a digest of `blob`."""
+    blob: bytes
+    name: str
+    """For people: `module.qualname`."""
+
+
+class Task(Message, frozen=True, gc=False):
+    """One call, or (`chunked`) one function applied to many argument tuples."""
+
+    task_id: int
+    function_id: bytes
+    payload: bytes
+    """Pickled `(args, kwargs)`; if chunked, a pickled list of argument tuples."""
+    chunked: bool = False
+    attempt: int = 1
+
+
+class TaskSubmit(Message, frozen=True):
+    """Client to scheduler. `functions` holds every function that `tasks` name."""
+
+    functions: tuple[Function, ...]
+    tasks: tuple[Task, ...]
+
+
+class TaskRun(Message, frozen=True):
+    """Scheduler to worker, columns of one length. `functions` as in `TaskSubmit`."""
+
+    functions: tuple[Function, ...]
+    tasks: tuple[Task, ...]
+    expected_us: tuple[int, ...]
+    """How long each is expected to run, microseconds."""
+
+
+class TaskRow(Message, frozen=True, gc=False, array_like=True):
+    """How an attempt ended, made by the executor and passed on as it is."""
+
+    ordinal: int
+    """The n-th task sent to that executor; between worker and executor the only key."""
+    task_id: int
+    status: RowStatus
+    payload: bytes
+    started_s: float
+    """Monotonic clock of the host, before the arguments were unpickled."""
+    ended_s: float
+    """The same, after the result was pickled."""
+    cpu_s: float
+    """User and system time of the executor during the attempt."""
+    rss_bytes: int
+    """Peak resident memory of the executor so far."""
+    worker: str
+    pid: int
+    attempt: int
+    unclean: bool = False
+    """It left threads, processes or a half-done import behind: the executor must be replaced."""
+
+
+class TaskResult(Message, frozen=True):
+    """Worker to scheduler to client: attempts that ended."""
+
+    rows: tuple[TaskRow, ...]
+
+
+class TaskReturned(Message, frozen=True):
+    """Worker to scheduler: these have not begun and never will here; place them again."""
+
+    task_ids: tuple[int, ...]
+
+
+class TaskStarted(Message, frozen=True):
+    """Worker to scheduler to client: these have been running for a while."""
+
+    task_ids: tuple[int, ...]
+
+
+class TaskOutput(Message, frozen=True, gc=False, array_like=True):
+    """What a task printed, whole lines; arrives before the task's row."""
+
+    task_id: int
+    stream: str
+    """`stdout` or `stderr`."""
+    text: str
+
+
+class TaskCancel(Message, frozen=True):
+    """Asked client to scheduler to worker: stop this task and confirm it.
+
+    The reply is a `TaskCancelConfirm`, or the `TaskResult` that was faster.
+    """
+
+    task_id: int
+    force: bool = True
+    """Interrupt it even if it runs."""
+    grace_s: float | None = None
+    """Seconds between interrupt and kill; `None`: the cluster's default, in two stages."""
+
+
+class TaskCancelConfirmType(Enum):
+    """What became of a cancel."""
+
+    Canceled = "canceled"
+    """It never started, has unwound, or its process has been reaped."""
+    CancelNotFound = "not found"
+    """Nobody knows the task (any more)."""
+    CancelFailed = "failed"
+    """It goes on running, and its result will come."""
+
+
+class TaskCancelConfirm(Message, frozen=True):
+    """The answer to a `TaskCancel`."""
+
+    task_id: int
+    type: TaskCancelConfirmType
+
+
+class ClientConnect(Message, frozen=True):
+    """Asked of the scheduler by a client before its first task. Reply: `ClientConnected`."""
+
+    client: int
+
+
+class ClientConnected(Message, frozen=True):
+    """The scheduler accepts the client (`accepted`), or its number is taken."""
+
+    accepted: bool
+
+
+class ClientDisconnect(Message, frozen=True):
+    """Asked: cancel all tasks of this client, newest first; reply (the same) when none is left."""
+
+    client: int
+    grace_s: float
+
+
+class WorkerConnect(Message, frozen=True):
+    """Worker to scheduler: I take tasks now."""
+
+    worker: str
+    credit: int
+    """Tasks that may be outstanding here, an absolute number."""
