@@ -117,12 +117,14 @@ class ActorContext(ABC):
     @abstractmethod
     def reply(self, message: object) -> None:
         """Answer the current message. Ignored when it was a tell. A handler that ends without
-        a reply (and without `defer_reply`) answers `None`."""
+        a reply (and without `defer_reply`) answers `None`.
+        """
 
     @abstractmethod
     def defer_reply(self) -> DeferredReply:
         """Take the duty to answer the current message later. If the actor ends before, the asker
-        gets `ActorStoppedError`."""
+        gets `ActorStoppedError`.
+        """
 
     @abstractmethod
     def spawn(
@@ -159,4 +161,5 @@ class ActorContext(ABC):
     @abstractmethod
     def after_turn(self, callback: Callable[[], None]) -> None:
         """Call back on this thread after the turn's messages went out: the last act before the
-        node sleeps, the right place to wake waiting threads."""
+        node sleeps, the right place to wake waiting threads.
+        """

@@ -75,7 +75,7 @@ class ActorRef(ABC):
     def deliver(self, envelope: Envelope | Reply) -> None:
         """Put an envelope on its way (used by contexts and links, not by users)."""
 
-    def __eq__(self, other: Any) -> bool:
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorRef) and self.address == other.address
 
     def __hash__(self) -> int:

@@ -1,0 +1,3 @@
+"""What every test gets."""
+
+from __future__ import annotations
