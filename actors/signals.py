@@ -21,7 +21,7 @@ class TerminationReason(Enum):
     """It had ended before the watch arrived."""
 
 
-class Terminated(Message):
+class Terminated(Message, frozen=True):
     """Told to every watcher, once, after all that `ref` sent to it."""
 
     ref: ActorRef
@@ -41,7 +41,7 @@ class DeadLetterReason(Enum):
     LATE_REPLY = "the reply came after the deadline"
 
 
-class DeadLetter(LocalMessage):
+class DeadLetter(LocalMessage, frozen=True):
     """A message that nobody handled."""
 
     message: object

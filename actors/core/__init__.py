@@ -1,1 +1,1 @@
-"""Decisions without I/O: the life of an actor, open asks, timers, names, the codec."""
+"""Decisions without I/O: the life of an actor, a node's turn, deadlines, names, the codec."""
