@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING or find_spec("actors.testkit.leaks"):
-    from actors.testkit.leaks import no_leaks as no_leaks
+    from actors.testkit.leaks import no_leaks
 
     @pytest.fixture(autouse=True)
     def _nothing_is_left_behind(no_leaks: None) -> None:
