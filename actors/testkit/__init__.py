@@ -1,0 +1,59 @@
+"""Test actors without threads, processes or sleeps.
+
+One actor, with a fake mailbox:
+
+    from actors.testkit import ActorHarness, InboxRef
+
+    kit = ActorHarness(Counter, 10)                # the production class; on_start has run
+    assert kit.ask(Increment(5)).reply == 15       # a request and its answer
+    shop = InboxRef("shop")                        # a ref with nobody behind it
+    kit.tell(Subscribe(shop))                      # a message
+    assert kit.messages_to(shop) == [Count(15)]    # what it told; also kit.told, kit.effects
+    kit.asked[0].answer(Price(3))                  # what it asked; .fail(error), .expire()
+    assert "save" in kit.timers                    # its timers ...
+    kit.advance(60.0)                              # ... fire when the clock is moved
+    kit.terminate(shop)                            # deathwatch: it is told `Terminated`
+
+Messages pass through the codec on their way in and out, so what could not travel between two
+processes fails here.
+
+In a live system, `Probe(system)` is an actor that a test reads: `probe.expect(Count)`. The pytest
+fixture `no_leaks` (or `with check_leaks():`) fails a test that leaves an actor system, a process,
+a thread, a file descriptor or shared memory behind.
+"""
+
+from actors.testkit.clock import ManualClock as ManualClock
+from actors.testkit.context import PendingReply as PendingReply
+from actors.testkit.effects import Asked as Asked
+from actors.testkit.effects import AskState as AskState
+from actors.testkit.effects import Effect as Effect
+from actors.testkit.effects import Failed as Failed
+from actors.testkit.effects import Replied as Replied
+from actors.testkit.effects import Spawned as Spawned
+from actors.testkit.effects import Stopped as Stopped
+from actors.testkit.effects import Timer as Timer
+from actors.testkit.effects import TimerCancelled as TimerCancelled
+from actors.testkit.effects import Told as Told
+from actors.testkit.effects import Unwatched as Unwatched
+from actors.testkit.effects import Watched as Watched
+from actors.testkit.harness import ActorHarness as ActorHarness
+from actors.testkit.inbox import InboxRef as InboxRef
+
+__all__ = [
+    "ActorHarness",
+    "AskState",
+    "Asked",
+    "Effect",
+    "Failed",
+    "InboxRef",
+    "ManualClock",
+    "PendingReply",
+    "Replied",
+    "Spawned",
+    "Stopped",
+    "Timer",
+    "TimerCancelled",
+    "Told",
+    "Unwatched",
+    "Watched",
+]
