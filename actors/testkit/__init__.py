@@ -22,6 +22,8 @@ fixture `no_leaks` (or `with check_leaks():`) fails a test that leaves an actor 
 a thread, a file descriptor or shared memory behind.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from actors.testkit.clock import ManualClock as ManualClock
 from actors.testkit.context import PendingReply as PendingReply
 from actors.testkit.effects import Asked as Asked
@@ -38,6 +40,13 @@ from actors.testkit.effects import Unwatched as Unwatched
 from actors.testkit.effects import Watched as Watched
 from actors.testkit.harness import ActorHarness as ActorHarness
 from actors.testkit.inbox import InboxRef as InboxRef
+from actors.testkit.probe import Probe as Probe
+from actors.testkit.probe import ProbeMessage as ProbeMessage
+
+if TYPE_CHECKING:
+    from actors.testkit.leaks import LeakError as LeakError
+    from actors.testkit.leaks import check_leaks as check_leaks
+    from actors.testkit.leaks import no_leaks as no_leaks
 
 __all__ = [
     "ActorHarness",
@@ -46,8 +55,11 @@ __all__ = [
     "Effect",
     "Failed",
     "InboxRef",
+    "LeakError",
     "ManualClock",
     "PendingReply",
+    "Probe",
+    "ProbeMessage",
     "Replied",
     "Spawned",
     "Stopped",
@@ -56,4 +68,15 @@ __all__ = [
     "Told",
     "Unwatched",
     "Watched",
+    "check_leaks",
+    "no_leaks",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # At first use: it is the only part of the kit that needs pytest.
+    if name in ("LeakError", "check_leaks", "no_leaks"):
+        from actors.testkit import leaks
+
+        return getattr(leaks, name)
+    raise AttributeError(f"module 'actors.testkit' has no attribute {name!r}")
