@@ -1,0 +1,11 @@
+"""How functions, arguments, results and exceptions become bytes, and objects again.
+
+    by_value      what cannot be imported by name travels by value: cloudpickle, imported late
+    snapshot      everything a function by value was made of, to see cheaply that it changed
+    functions     `FunctionPickler` (client), `load_function` (executor)
+    values        arguments, chunks of arguments, results
+    tracebacks    frames as plain rows, and tracebacks made of them again
+    exceptions    errors with chain, groups, notes and remote traceback
+
+Only callers and executors open these bytes; to everyone between they are opaque.
+"""

@@ -1,0 +1,105 @@
+"""What other processes cannot import by name travels by value, through cloudpickle.
+
+By value travels: what lives in `__main__`, lambdas and closures, and what is of a module that the
+user registered with `cloudpickle.register_pickle_by_value`. cloudpickle is imported at first need.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import sys
+import weakref
+from collections.abc import Callable, Collection
+from typing import Any
+
+_home: weakref.WeakSet[type] = weakref.WeakSet()
+"""Classes of this process that were sent by value."""
+
+_received: weakref.WeakSet[type] = weakref.WeakSet()
+"""Classes that came by value from another process."""
+
+
+def modules_by_value() -> Collection[str]:
+    """Return the modules that the user registered to travel by value; usually empty.
+
+    A live set, so that asking costs next to nothing at each submit.
+    """
+    module = sys.modules.get("cloudpickle.cloudpickle")
+    if module is None:
+        return ()
+    names: Collection[str] = getattr(module, "_PICKLE_BY_VALUE_MODULES", ())
+    return names
+
+
+def is_importable(value: Any) -> bool:
+    """Tell whether `value`, a function or class, is what its module holds under its name.
+
+    A name that lies (a decorator copied it from another function) is not believed.
+    """
+    try:
+        module_name, name = value.__module__, value.__qualname__
+        found: Any = sys.modules[module_name]
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception:  # no name, no such module, no such attribute, or a property that raises
+        return False
+    if found is not value or module_name == "__main__":
+        return False
+    registered = modules_by_value()
+    if not registered:
+        return True
+    parts = module_name.split(".")
+    return not any(".".join(parts[:n]) in registered for n in range(1, len(parts) + 1))
+
+
+def dumps_by_value(value: Any) -> bytes:
+    """Pickle `value` with cloudpickle, protocol 5.
+
+    Raises:
+        Exception: whatever the objects inside raise while they are pickled.
+    """
+    with io.BytesIO() as file:
+        _pickler_class()(file, protocol=5).dump(value)
+        return file.getvalue()
+
+
+@functools.cache
+def _pickler_class() -> Callable[..., pickle.Pickler]:
+    import cloudpickle
+
+    class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
+        """cloudpickle, with two repairs: cached functions, and classes that come home."""
+
+        def reducer_override(self, value: Any) -> Any:
+            if type(value) is functools._lru_cache_wrapper and not is_importable(value):
+                arguments = (value.__wrapped__, value.cache_parameters())
+                return _make_cached, arguments, vars(value) or None
+            reduced = super().reducer_override(value)
+            if isinstance(value, type) and isinstance(reduced, tuple) and len(reduced) == 6:
+                if value not in _received:
+                    _home.add(value)
+                *others, state, _, _, setter = reduced
+                return (*others, (setter, state), None, None, _set_class_state)
+            return reduced
+
+    return ByValuePickler
+
+
+def _make_cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    """Cache `function` as `functools.lru_cache` did: its wrapper pickles by name only."""
+    return functools.lru_cache(**parameters)(function)
+
+
+def _set_class_state(received: type, state: tuple[Callable[[type, Any], Any], Any]) -> None:
+    """Fill in a class that came by value, unless it is the very class that once left from here.
+
+    cloudpickle finds that class again, which is right, and then overwrites its methods and
+    attributes with the other process's copies, which is not.
+    """
+    if received in _home:
+        return
+    _received.add(received)
+    setter, attributes = state
+    setter(received, attributes)
