@@ -30,6 +30,13 @@ FRAME_HEADER: Final = struct.Struct("<I")
 """Length of the frame that follows, bytes."""
 
 
+class ExecutorConfig(msgspec.Struct, frozen=True, array_like=True):
+    """What an executor is told when it starts: the payload of its launch, as MessagePack."""
+
+    worker: str
+    """Name of its worker, for people."""
+
+
 class RunTasks(msgspec.Struct, frozen=True, array_like=True):
     """Worker to executor. Written before the tokens of its tasks."""
 
@@ -121,6 +128,17 @@ class Page:
     @interrupt.setter
     def interrupt(self, ordinal: int) -> None:
         self._words[4] = ordinal
+
+    def begin(self, ordinal: int, started_ns: int) -> None:
+        """Say that `ordinal` runs; `running` is stored last, so its reader finds the rest."""
+        words = self._words
+        words[1] = 0
+        words[2] = started_ns
+        words[0] = ordinal
+
+    def detach(self) -> None:
+        """Use private memory from now on, in a forked child: the shared words are its parent's."""
+        self._words = memoryview(bytearray(40)).cast("Q")
 
     def release(self) -> None:
         """Let go of the memory, so that its mapping can be closed."""

@@ -24,10 +24,12 @@ class RowStatus(IntEnum):
     INTERRUPTED = 2
     """It unwound after an interrupt: the answer is `Canceled`. `payload` is empty."""
     WORKER_DIED = 3
-    """Its executor died while it ran. `payload` is the encoded exception."""
+    """Its executor died while it ran. `payload` is the cause as UTF-8 text."""
+    INTERNAL = 4
+    """A bug of ours. `payload` is what happened, as UTF-8 text."""
 
 
-class Function(Message, frozen=True, gc=False):
+class Function(Message, frozen=True, gc=False, array_like=True):
     """A function as bytes. Equal content has an equal id."""
 
     function_id: bytes
@@ -37,7 +39,7 @@ class Function(Message, frozen=True, gc=False):
     """For people: `module.qualname`."""
 
 
-class Task(Message, frozen=True, gc=False):
+class Task(Message, frozen=True, gc=False, array_like=True):
     """One call, or (`chunked`) one function applied to many argument tuples."""
 
     task_id: int
@@ -162,6 +164,31 @@ class ClientDisconnect(Message, frozen=True):
 
     client: int
     grace_s: float
+
+
+class GetStatus(Message, frozen=True):
+    """Asked of the scheduler. Reply: `SchedulerStatus`."""
+
+
+class WorkerStatus(Message, frozen=True):
+    """One worker as the scheduler sees it."""
+
+    worker: str
+    outstanding: int
+    """Tasks sent and not answered."""
+    load_us: int
+    """Their expected run time together, microseconds."""
+
+
+class SchedulerStatus(Message, frozen=True):
+    """What a scheduler holds at one moment."""
+
+    queued: int
+    running: int
+    """Sent to a worker."""
+    canceling: int
+    workers: tuple[WorkerStatus, ...]
+    clients: int
 
 
 class WorkerConnect(Message, frozen=True):

@@ -1,0 +1,12 @@
+"""The child process that runs user code for one worker, one task at a time, on its main thread.
+
+    main           where the process starts, and its loop: claim, run, answer
+    guard          one attempt: whatever the task does, a row comes out
+    interrupt      the signal that stops a task, and the window in which it may
+    output         what the task prints
+    surroundings   put back after each task: signal mask, handler, working directory, streams
+    leftovers      threads and processes that a stopped task left behind
+    channel        the socket to the worker
+
+Nothing here decides; the worker does.
+"""

@@ -1,0 +1,194 @@
+"""One attempt of one task: whatever the task does, a row comes out."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from types import CoroutineType, TracebackType
+from typing import Any, Final
+
+from scaler.errors import InternalError, SerializationError, TaskFailedError
+from scaler.executor.interrupt import Interrupter, TaskInterrupt
+from scaler.executor.leftovers import Leftovers
+from scaler.protocol.tasks import Function, RowStatus, Task, TaskRow
+from scaler.serialization.exceptions import dump_exception
+from scaler.serialization.functions import load_function
+from scaler.serialization.values import (
+    ChunkResult,
+    dump_value,
+    load_arguments,
+    load_items,
+)
+
+_RSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
+
+
+class TaskGuard:
+    """Runs tasks, one at a time, on the main thread."""
+
+    def __init__(
+        self,
+        worker: str,
+        pid: int,
+        functions: dict[bytes, Function],
+        interrupter: Interrupter,
+        show_item: Callable[[int], None],
+    ) -> None:
+        """Take functions from `functions`, and tell `show_item` the index within a chunk."""
+        self._worker = worker
+        self._pid = pid
+        self._functions = functions
+        self._opened: dict[bytes, Callable[..., Any]] = {}
+        self._interrupter = interrupter
+        self._show_item = show_item
+        self._leftovers = Leftovers()
+        self._cpu_s = 0.0
+        self._measure()
+
+    def forget(self, function_id: bytes) -> None:
+        """Let go of a function that no further task names."""
+        self._opened.pop(function_id, None)
+
+    def run(self, ordinal: int, task: Task, started_ns: int) -> TaskRow:
+        """Run `task`; never raises what the task raised.
+
+        Args:
+            ordinal: what the worker calls it, and what an interrupt names.
+            task: the call.
+            started_ns: monotonic clock when it was claimed.
+        """
+        self._leftovers.note_threads()
+        status, payload = self._attempt(ordinal, task)
+        ended_s = time.monotonic()
+        started_s = started_ns / 1e9
+        unclean = self._interrupter.in_import
+        if status is RowStatus.INTERRUPTED:
+            payload = b""
+            unclean = unclean or self._leftovers.found(started_s)
+        cpu_s, rss_bytes = self._measure()
+        return TaskRow(
+            ordinal,
+            task.task_id,
+            status,
+            payload,
+            started_s,
+            ended_s,
+            cpu_s,
+            rss_bytes,
+            self._worker,
+            self._pid,
+            task.attempt,
+            unclean,
+        )
+
+    def _attempt(self, ordinal: int, task: Task) -> tuple[RowStatus, bytes]:
+        """Open the window of the interrupt around all code of the user, pickling included.
+
+        An interrupt may hit any line within: the outer `try` is for those between the task's end
+        and the closing of the window. There is one at most, since the handler disarms.
+        """
+        status, payload = RowStatus.FAILED, b""
+        interrupter = self._interrupter
+        try:
+            try:
+                interrupter.arm(ordinal)
+                payload = self._work(task)
+                status = RowStatus.SUCCEEDED
+            except BaseException as error:
+                if not interrupter.answered(ordinal):
+                    payload = self._describe(error, task)
+            finally:
+                interrupter.armed = 0
+        except TaskInterrupt:
+            status = RowStatus.INTERRUPTED
+        if status is RowStatus.FAILED and interrupter.answered(ordinal):
+            status = RowStatus.INTERRUPTED
+        return status, payload
+
+    def _work(self, task: Task) -> bytes:
+        function = self._opened.get(task.function_id)
+        if function is None:
+            function = self._open(task.function_id)
+        if task.chunked:
+            return self._work_through(function, task)
+        args, kwargs = load_arguments(task.payload)
+        value = function(*args, **kwargs)
+        if isinstance(value, CoroutineType):
+            value = _run_coroutine(value)
+        return dump_value(value)
+
+    def _work_through(self, function: Callable[..., Any], task: Task) -> bytes:
+        values: list[Any] = []
+        try:
+            for index, args in enumerate(load_items(task.payload)):
+                self._show_item(index)
+                value = function(*args)
+                if isinstance(value, CoroutineType):
+                    value = _run_coroutine(value)
+                values.append(value)
+        except BaseException as error:
+            if self._interrupter.has_hit():
+                raise
+            return self._dump_chunk(values, self._describe(error, task), task)
+        return self._dump_chunk(values, b"", task)
+
+    def _dump_chunk(self, values: list[Any], error: bytes, task: Task) -> bytes:
+        index = len(values) if error else -1
+        try:
+            return dump_value(ChunkResult(values, index, error))
+        except Exception:
+            for position, value in enumerate(values):
+                try:
+                    dump_value(value)
+                except Exception as culprit:
+                    described = self._describe(culprit, task)
+                    return dump_value(ChunkResult(values[:position], position, described))
+            raise
+
+    def _open(self, function_id: bytes) -> Callable[..., Any]:
+        function = self._functions.get(function_id)
+        if function is None:
+            raise InternalError(f"the executor was not sent function {function_id.hex()}")
+        opened = self._opened[function_id] = load_function(function)
+        return opened
+
+    def _describe(self, error: BaseException, task: Task) -> bytes:
+        note = f"on worker {self._worker}, pid {self._pid}, attempt {task.attempt}"
+        if not isinstance(error, SerializationError):
+            error.__traceback__ = _without_own_frames(error.__traceback__)
+        if not isinstance(error, Exception) or _is_cancelled_error(error):
+            failed = TaskFailedError(f"the task raised {type(error).__name__}: {error}")
+            failed.__cause__ = error
+            error = failed
+        return dump_exception(error, note=note)
+
+    def _measure(self) -> tuple[float, int]:
+        """Return cpu seconds since the last call, and peak memory."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_s = usage.ru_utime + usage.ru_stime
+        used_s, self._cpu_s = cpu_s - self._cpu_s, cpu_s
+        return used_s, usage.ru_maxrss * _RSS_UNIT_BYTES
+
+
+def _run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+    import asyncio  # 30 ms, and few tasks need it
+
+    return asyncio.run(coroutine)
+
+
+def _is_cancelled_error(error: BaseException) -> bool:
+    """Tell whether a caller would take `error` for the cancel of its own future."""
+    return any(
+        base.__name__ == "CancelledError" and base.__module__.startswith("concurrent.futures")
+        for base in type(error).__mro__
+    )
+
+
+def _without_own_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """Cut the frames of this file off the top: they tell the user nothing."""
+    rest = traceback
+    while rest is not None and rest.tb_frame.f_code.co_filename == __file__:
+        rest = rest.tb_next
+    return rest or traceback

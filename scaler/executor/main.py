@@ -1,0 +1,129 @@
+"""Where an executor starts, and its loop: claim, run, answer."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import select
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from scaler.executor.channel import Channel
+from scaler.executor.guard import TaskGuard
+from scaler.executor.interrupt import Interrupter
+from scaler.executor.output import TaskPrinter
+from scaler.executor.surroundings import Surroundings
+from scaler.protocol.executor import TOKEN, ExecutorConfig, ExecutorReady, Page, RowFrame
+from scaler.protocol.tasks import Task
+
+
+def main(payload: bytes, fds: Sequence[int]) -> None:
+    """Run tasks until the worker is gone. The launcher calls this in a fresh process.
+
+    Args:
+        payload: an `ExecutorConfig`.
+        fds: socket, page, read end of the claim pipe.
+    """
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    socket_fd, page_fd, claim_fd = fds
+    page = Page(memoryview(mmap.mmap(page_fd, Page.SIZE_BYTES)))
+    os.close(page_fd)
+    config = msgspec.msgpack.decode(payload, type=ExecutorConfig)
+    executor = Executor(config, page, Channel(socket_fd), claim_fd)
+    try:
+        executor.run()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the worker let go of us
+    except ForkedTaskError:
+        os._exit(1)
+
+
+class ForkedTaskError(BaseException):
+    """A forked child of a task came out of it: it is not the executor, and must end."""
+
+
+class Executor:
+    """One process that runs tasks. Everything here happens on its main thread."""
+
+    def __init__(self, config: ExecutorConfig, page: Page, channel: Channel, claim_fd: int) -> None:
+        """Make this process an executor: handlers, streams, what happens at a fork."""
+        self._pid = os.getpid()
+        self._page = page
+        self._channel = channel
+        self._claim_fd = claim_fd
+        self._claim_poll = select.poll()
+        self._claim_poll.register(claim_fd, select.POLLIN)
+        self._interrupter = Interrupter(page)
+        self._interrupter.install()
+        self._printer = TaskPrinter(channel, self._interrupter)
+        self._printer.install()
+        self._surroundings = Surroundings(self._interrupter, self._printer)
+        self._is_forked = False
+        self._guard = TaskGuard(
+            config.worker, self._pid, channel.functions, self._interrupter, self._show_item
+        )
+        os.register_at_fork(after_in_child=self._let_go)
+
+    def run(self) -> None:
+        """Claim, run and answer until the worker is gone.
+
+        Raises:
+            EOFError: the worker closed its end.
+            OSError: the worker is gone.
+            ForkedTaskError: this is a fork that returned from its task.
+        """
+        page, guard, channel, printer = self._page, self._guard, self._channel, self._printer
+        channel.send(ExecutorReady(self._pid))
+        while True:
+            ordinal = self._claim()
+            task = channel.bodies.pop(ordinal, None) or self._await_body(ordinal)
+            started_ns = time.monotonic_ns()
+            page.begin(ordinal, started_ns)
+            printer.task_id = task.task_id
+            row = guard.run(ordinal, task, started_ns)
+            if self._is_forked:
+                raise ForkedTaskError
+            printer.finish()
+            printer.task_id = None
+            self._surroundings.put_back()
+            channel.send(RowFrame(row))
+            page.running = 0
+
+    def _claim(self) -> int:
+        """Block until a token is there, and take it: from now on the task is ours."""
+        while True:
+            try:
+                # Non-blocking, because the worker, who reads tokens back, shares this setting.
+                token = os.read(self._claim_fd, TOKEN.size)
+            except BlockingIOError:
+                self._claim_poll.poll()
+                continue
+            if not token:
+                raise EOFError
+            ordinal: int = TOKEN.unpack(token)[0]
+            return ordinal
+
+    def _await_body(self, ordinal: int) -> Task:
+        channel = self._channel
+        while ordinal not in channel.bodies:
+            channel.receive()
+        while channel.forgotten:
+            self._guard.forget(channel.forgotten.pop())
+        return channel.bodies.pop(ordinal)
+
+    def _show_item(self, index: int) -> None:
+        self._page.item = index
+
+    def _let_go(self) -> None:
+        """Run in every forked child of a task: page, socket and claims are the parent's."""
+        self._is_forked = True
+        self._interrupter.armed = 0
+        self._printer.abandon()
+        self._channel.abandon()
+        self._page.detach()
+        with contextlib.suppress(OSError):
+            os.close(self._claim_fd)

@@ -1,0 +1,92 @@
+"""What a worker knows of its executor: a port to act through, and events that come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from actors import LocalMessage
+from scaler.protocol.tasks import Function, Task, TaskOutput, TaskRow
+
+
+class ExecutorUp(LocalMessage, frozen=True):
+    """It reads claims now."""
+
+    number: int
+    pid: int
+
+
+class ExecutorRows(LocalMessage, frozen=True):
+    """Attempts ended, in this order."""
+
+    number: int
+    rows: tuple[TaskRow, ...]
+
+
+class ExecutorPrinted(LocalMessage, frozen=True):
+    """Tasks printed. Comes before the rows of those tasks."""
+
+    number: int
+    outputs: tuple[TaskOutput, ...]
+
+
+class ExecutorExited(LocalMessage, frozen=True):
+    """It is gone and reaped, and so is its process group. Always the last event of a port."""
+
+    number: int
+    cause: str
+    """In words: `exit code 3`, `killed by SIGKILL`, what was wrong with what it sent."""
+    code: int | None
+    signal: int | None
+
+
+class ExecutorPort(Protocol):
+    """One incarnation of an executor. Nothing blocks; used on the node's thread only.
+
+    Events are told to the worker; `number` stands in each, so that those of an executor that was
+    given up can be told from those of its successor.
+    """
+
+    number: int
+
+    def send(
+        self,
+        ordinals: Sequence[int],
+        tasks: Sequence[Task],
+        functions: Sequence[Function] = (),
+        dropped: Sequence[int] = (),
+        forgotten: Sequence[bytes] = (),
+    ) -> None:
+        """Send tasks, under ascending ordinals from 1 on. Works before the executor is up.
+
+        Args:
+            ordinals: one for each task; never used twice in one incarnation.
+            tasks: what to run, in this order.
+            functions: those that the executor does not have yet.
+            dropped: ordinals taken back since the last call.
+            forgotten: function ids that no outstanding task names.
+        """
+
+    def take_back(self, ordinals: Sequence[int]) -> tuple[int, ...]:
+        """Return those that have not begun; they never will here. The rest has, or has ended."""
+
+    def running(self) -> int:
+        """Return the ordinal that runs now (or ran when the executor died), 0: none."""
+
+    def running_since(self) -> float:
+        """Return when it started, seconds on the monotonic clock."""
+
+    def item(self) -> int:
+        """Return the index within the chunk that runs."""
+
+    def answered(self) -> int:
+        """Return the last ordinal whose interrupt was seen by the executor, 0: none."""
+
+    def interrupt(self, ordinal: int) -> None:
+        """Raise `TaskInterrupt` in that task, if it runs or will; otherwise nothing happens."""
+
+    def kill(self) -> None:
+        """Kill the executor and all processes of its group. `ExecutorExited` follows."""
+
+    def close(self) -> None:
+        """Give memory and descriptors back. Call after `ExecutorExited`; again is fine."""
