@@ -11,8 +11,8 @@ import io
 import pickle
 import sys
 import weakref
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 _home: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes of this process that were sent by value."""
@@ -21,16 +21,27 @@ _received: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes that came by value from another process."""
 
 
-def modules_by_value() -> Collection[str]:
+_NONE: Final[frozenset[str]] = frozenset()
+
+_registered: frozenset[str] | set[str] | None = None
+
+
+def modules_by_value() -> frozenset[str] | set[str]:
     """Return the modules that the user registered to travel by value; usually empty.
 
-    A live set, so that asking costs next to nothing at each submit.
+    It is cloudpickle's own live set: this is asked at each submit, and a copy costs more than all
+    the rest of it. Without cloudpickle loaded nothing can have been registered.
     """
+    if _registered is not None:
+        return _registered
+    return _find_registered() if "cloudpickle" in sys.modules else _NONE
+
+
+def _find_registered() -> frozenset[str] | set[str]:
+    global _registered
     module = sys.modules.get("cloudpickle.cloudpickle")
-    if module is None:
-        return ()
-    names: Collection[str] = getattr(module, "_PICKLE_BY_VALUE_MODULES", ())
-    return names
+    _registered = getattr(module, "_PICKLE_BY_VALUE_MODULES", None)
+    return _NONE if _registered is None else _registered
 
 
 def is_importable(value: Any) -> bool:

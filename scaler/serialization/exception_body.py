@@ -19,10 +19,8 @@ from typing import Any, Final
 import msgspec
 
 from scaler.errors import SerializationError
+from scaler.serialization.reasons import describe, type_name
 from scaler.serialization.values import dumps
-
-TEXT_LENGTH: Final = 10_000
-"""Longest description of an error, characters."""
 
 _PICKLING: Final = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
 
@@ -42,7 +40,7 @@ class ExceptionBody(msgspec.Struct, frozen=True, array_like=True):
         """
         opened = _WAYS[self.way][1](self.data, members)
         if not isinstance(opened, BaseException):
-            raise SerializationError(f"it opens as {type(opened).__name__}, which is no exception")
+            raise SerializationError(f"it opens as {type_name(opened)}, which is no exception")
         return opened
 
 
@@ -70,19 +68,6 @@ def body_of(error: BaseException) -> ExceptionBody:
         f"{_culprit(error)}{reason}"
     )
     return ExceptionBody("pickle", pickle.dumps(described, 5), text)
-
-
-def describe(error: BaseException) -> str:
-    """Return `type: text` of an error, also of one whose `__str__` raises."""
-    kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ not in ("builtins", "__main__"):
-        name = f"{kind.__module__}.{name}"
-    try:
-        text = str(error)
-    except BaseException as trouble:
-        text = f"(its __str__ raised {type(trouble).__name__})"
-    return (f"{name}: {text}" if text else name)[:TEXT_LENGTH]
 
 
 def _ways_for(kind: type[BaseException]) -> tuple[str, ...]:
@@ -170,7 +155,7 @@ def _culprit(error: BaseException) -> str:
         try:
             dumps(value)
         except BaseException:
-            return f"its {name} is a {type(value).__qualname__}: "
+            return f"its {name} is of type {type_name(value)}: "
     return ""
 
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from scaler.errors import SerializationError, TaskFailedError
-from scaler.serialization.exception_body import ExceptionBody, body_of, describe
+from scaler.serialization.exception_body import ExceptionBody, body_of
+from scaler.serialization.reasons import describe, type_name
 from scaler.serialization.tracebacks import FrameRow, rows_of, traceback_of
 
 ERRORS: Final = 100
@@ -53,7 +54,7 @@ def dump_exception(error: BaseException, *, note: str) -> bytes:
         rows[0].notes.append(note)
         return pickle.dumps(rows, 5)
     except BaseException as trouble:
-        text = f"the task raised {_name(error)}, which cannot be written down: {_name(trouble)}"
+        text = f"the task raised {type_name(error)}, which cannot be written down: {type_name(trouble)}"
         body = ExceptionBody("pickle", pickle.dumps(SerializationError(text), 5), text)
         return pickle.dumps([_Row(body, [], [note])], 5)
 
@@ -65,7 +66,7 @@ def load_exception(payload: bytes) -> BaseException:
     """
     try:
         return _Reader(pickle.loads(payload)).read()
-    except Exception as trouble:
+    except (Exception, SystemExit, GeneratorExit) as trouble:
         return SerializationError(f"the task's exception cannot be opened: {describe(trouble)}")
 
 
@@ -82,10 +83,6 @@ def _presentable(error: BaseException) -> BaseException:
     failed = TaskFailedError(text)
     failed.__cause__ = error
     return failed
-
-
-def _name(error: BaseException) -> str:
-    return str(type.__dict__["__qualname__"].__get__(type(error)))  # whatever its metaclass says
 
 
 class _Writer:
@@ -145,7 +142,7 @@ class _Reader:
             members = [self._open(member) for member in row.members]
             try:
                 error = row.body.open(members)
-            except Exception as trouble:
+            except (Exception, SystemExit, GeneratorExit) as trouble:
                 error = SerializationError(
                     f"the task raised {row.body.text}\n"
                     f"This exception cannot be opened in this process: {describe(trouble)}"

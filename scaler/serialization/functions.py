@@ -9,16 +9,19 @@ import threading
 import types
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from scaler.errors import ScalerError, SerializationError
 from scaler.limits import FUNCTIONS_KNOWN
 from scaler.protocol.tasks import Function
 from scaler.serialization.by_value import dumps_by_value, is_importable, modules_by_value
-from scaler.serialization.snapshot import Snapshot, SnapshotTooLargeError
-from scaler.serialization.values import hint
+from scaler.serialization.reasons import describe, hint, type_name
+from scaler.serialization.snapshot import Snapshot
+from scaler.serialization.values import dumps
 
-_NAME_LENGTH = 200
+_NAME_LENGTH: Final = 200
+
+_FUNCTIONS: Final = (types.FunctionType, functools._lru_cache_wrapper)
 
 
 class _Known:
@@ -50,6 +53,7 @@ class FunctionPickler:
         self._lock = threading.Lock()
         self._known: dict[int, _Known] = {}
         self._by_value: frozenset[str] = frozenset()
+        """Modules that travelled by value when the functions known were pickled."""
 
     def pickle(self, fn: Callable[..., Any]) -> Function:
         """Return `fn` as bytes.
@@ -59,31 +63,26 @@ class FunctionPickler:
             ScalerError: one that an object within `fn` raised (a future, a client), unchanged.
         """
         known = self._known.get(id(fn))
-        if (
-            known is not None
-            and (known.snapshot is None or known.snapshot.holds())
-            and self._by_value == (modules_by_value() or _NONE)
-        ):
-            known.used = True
-            return known.function
-        return self._pickle_anew(fn)
+        registered = modules_by_value()
+        if (registered or self._by_value) and registered != self._by_value:
+            known = None
+        if known is None or not (known.snapshot is None or known.snapshot.holds()):
+            return self._pickle_anew(fn)
+        known.used = True
+        return known.function
 
     def _pickle_anew(self, fn: Callable[..., Any]) -> Function:
         by_value = frozenset(modules_by_value())
         if by_value != self._by_value:
-            self._known.clear()
+            self._known.clear()  # what went by name may have to go by value, and the reverse
             self._by_value = by_value
         # First the snapshot, then the pickle: a change between the two is then seen next time.
-        snapshot = None
-        can_be_known = isinstance(fn, type | types.FunctionType | functools._lru_cache_wrapper)
+        kind = type(fn)
         by_name = is_importable(fn)
-        if can_be_known and not by_name:
-            try:
-                snapshot = Snapshot(fn)
-            except SnapshotTooLargeError:
-                can_be_known = False
-        function = _function(fn, by_name=by_name)
-        if can_be_known or by_name:
+        by_value = not by_name and (kind in _FUNCTIONS or issubclass(kind, type))
+        snapshot = _snapshot(fn) if by_value else None
+        function = _function(fn, by_value=by_value)
+        if by_name or snapshot is not None:
             self._remember(fn, function, snapshot)
         return function
 
@@ -114,9 +113,6 @@ class FunctionPickler:
             self._known[key] = oldest
 
 
-_NONE: frozenset[str] = frozenset()
-
-
 def load_function(function: Function) -> Callable[..., Any]:
     """Open a function.
 
@@ -125,47 +121,41 @@ def load_function(function: Function) -> Callable[..., Any]:
     """
     try:
         opened: Callable[..., Any] = pickle.loads(function.blob)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:  # not what interrupts us
         raise SerializationError(
             f"the function {function.name} cannot be opened in this process: "
-            f"{type(error).__name__}: {error}{hint(error)}"
+            f"{describe(error)}{hint(error)}"
         ) from error
     return opened
 
 
-def _function(fn: Callable[..., Any], *, by_name: bool) -> Function:
+def _snapshot(fn: Callable[..., Any]) -> Snapshot | None:
+    try:
+        return Snapshot(fn)
+    except Exception:  # too large, or an object of the user's on the way that does not bear it
+        return None
+
+
+def _function(fn: Callable[..., Any], *, by_value: bool) -> Function:
     name = _name(fn)
     if not callable(fn):
         raise SerializationError(f"{name} is not callable: pass the function, then its arguments")
     try:
-        blob = _dumps(fn, by_name=by_name)
+        blob = dumps_by_value(fn) if by_value else dumps(fn)
     except ScalerError:
         raise
     except Exception as error:
         raise SerializationError(
-            f"the function {name} cannot be pickled: {type(error).__name__}: {error}"
+            f"the function {name} cannot be pickled: {describe(error)}"
         ) from error
     return Function(hashlib.blake2b(blob, digest_size=16).digest(), blob, name)
-
-
-def _dumps(fn: Callable[..., Any], *, by_name: bool) -> bytes:
-    if modules_by_value() or (isinstance(fn, types.FunctionType | type) and not by_name):
-        return dumps_by_value(fn)
-    try:
-        blob = pickle.dumps(fn, 5)
-    except ScalerError:
-        raise
-    except Exception:
-        return dumps_by_value(fn)
-    return dumps_by_value(fn) if b"__main__" in blob else blob
 
 
 def _name(fn: Any) -> str:
     """Return `module.qualname`, of an instance that of its type."""
     if isinstance(fn, functools.partial):
         return f"partial of {_name(fn.func)}"[:_NAME_LENGTH]
-    name = getattr(fn, "__qualname__", None)
+    name, module = getattr(fn, "__qualname__", None), getattr(fn, "__module__", None)
     if not isinstance(name, str):
-        fn, name = type(fn), type(fn).__qualname__
-    module = getattr(fn, "__module__", None)
+        return type_name(fn)[:_NAME_LENGTH]
     return (f"{module}.{name}" if isinstance(module, str) else name)[:_NAME_LENGTH]

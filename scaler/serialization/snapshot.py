@@ -149,12 +149,13 @@ class Snapshot:
 
 def _all_same(values: Mapping[Any, Any], held: _Held) -> bool:
     strong, weak = held
+    get = values.get
     for name, value in strong:
-        if values.get(name, _MISSING) is not value:
+        if get(name, _MISSING) is not value:
             return False
     for name, ref in weak:
-        value = values.get(name)
-        if value is None or ref() is not value:
+        value = get(name)
+        if ref() is not value or value is None:
             return False
     return True
 

@@ -7,20 +7,24 @@ The C pickler goes first, it is ten times as fast. What it refuses, and what nam
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from scaler.errors import ScalerError, SerializationError
 from scaler.serialization.by_value import dumps_by_value, modules_by_value
+from scaler.serialization.reasons import describe, hint, type_name
 
 _NO_ARGUMENTS: Final = pickle.dumps(((), {}), 5)
 
 _SCAN_BYTES: Final = 1 << 16
-"""From here on, looking for `__main__` costs as much as pickling: see whether it is needed."""
+"""In more than this the search for `__main__` costs as much as pickling: see if it is needed."""
 
-_BUFFERS: Final = {type(None): 0, bool: 0, int: 0, float: 0, str: 0, bytes: 0, bytearray: 0}
+_PARTS: Final = 20
+"""Longest list whose items are looked at instead."""
+
+_ATOMS: Final = {type(None): 0, bool: 0, int: 0, float: 0, str: 0, bytes: 0, bytearray: 0}
 """Types that cannot hold an object of `__main__`."""
 
 
@@ -44,7 +48,7 @@ def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     if not args and not kwargs:
         return _NO_ARGUMENTS
     try:
-        return dumps((args, kwargs), (*args, *kwargs.values()) if kwargs else args)
+        return dumps((args, kwargs))
     except ScalerError:
         raise
     except Exception as error:
@@ -68,7 +72,7 @@ def load_arguments(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def dump_items(items: list[tuple[Any, ...]]) -> bytes:
     """Pickle the argument tuples of one chunk; errors as `dump_arguments`."""
     try:
-        return dumps(items, [value for item in items for value in item])
+        return dumps(items)
     except ScalerError:
         raise
     except Exception as error:
@@ -94,7 +98,7 @@ def dump_value(value: Any) -> bytes:
         ScalerError: one that the value itself raised (a future, a client), unchanged.
     """
     try:
-        return dumps(value, (value,))
+        return dumps(value)
     except ScalerError:
         raise
     except Exception as error:
@@ -113,8 +117,12 @@ def load_value(payload: bytes) -> Any:
     return _load(payload, "the result of the task")
 
 
-def dumps(value: Any, parts: Collection[Any] = ()) -> bytes:
-    """Pickle `value`, by name what can be; `parts`, if any, are all objects it consists of."""
+def dumps(value: Any) -> bytes:
+    """Pickle `value`: with the C pickler if all in it can be imported by name.
+
+    Raises:
+        Exception: whatever an object inside raises while it is pickled.
+    """
     if modules_by_value():
         return dumps_by_value(value)
     try:
@@ -123,16 +131,20 @@ def dumps(value: Any, parts: Collection[Any] = ()) -> bytes:
         raise
     except Exception:
         return dumps_by_value(value)
-    if parts and len(payload) >= _SCAN_BYTES and all(map(_is_buffer, parts)):
+    if len(payload) > _SCAN_BYTES and _is_plain(value):
         return payload
     return dumps_by_value(value) if b"__main__" in payload else payload
 
 
-def _is_buffer(value: Any) -> bool:
-    """Tell whether `value` is plain memory: text, bytes, a number, an array of numbers."""
+def _is_plain(value: Any, depth: int = 3) -> bool:
+    """Tell whether `value` is memory without objects: text, bytes, arrays, a few of them."""
     kind = type(value)
-    if kind in _BUFFERS:
+    if kind in _ATOMS:
         return True
+    if kind is tuple or kind is list:
+        return depth > 0 and len(value) <= _PARTS and all(_is_plain(v, depth - 1) for v in value)
+    if kind is dict:
+        return _is_plain((*value, *value.values()), depth)
     if kind.__module__ != "numpy":
         return False
     return getattr(getattr(value, "dtype", None), "hasobject", True) is False
@@ -141,20 +153,10 @@ def _is_buffer(value: Any) -> bool:
 def _load(payload: bytes, what: str) -> Any:
     try:
         return pickle.loads(payload)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:  # not what interrupts us
         raise SerializationError(
-            f"{what} cannot be opened in this process: {type(error).__name__}: {error}{hint(error)}"
+            f"{what} cannot be opened in this process: {describe(error)}{hint(error)}"
         ) from error
-
-
-def hint(error: BaseException) -> str:
-    """Return what the user can do about an error of unpickling; empty if nothing is known."""
-    if isinstance(error, ModuleNotFoundError):
-        return (
-            f". Make {error.name!r} importable here (sys.path is taken over when the cluster "
-            "starts), or send it along with cloudpickle.register_pickle_by_value"
-        )
-    return ""
 
 
 def _refused(named: Iterable[tuple[str, Any]], error: Exception) -> SerializationError:
@@ -163,27 +165,14 @@ def _refused(named: Iterable[tuple[str, Any]], error: Exception) -> Serializatio
         reason = _why_refused(value)
         if reason is not None:
             return SerializationError(
-                f"{name} (of type {_type_name(value)}) cannot be pickled: {_reason(reason)}"
+                f"{name} (of type {type_name(value)}) cannot be pickled: {describe(reason)}"
             )
-    return SerializationError(f"this cannot be pickled: {_reason(error)}")
+    return SerializationError(f"this cannot be pickled: {describe(error)}")
 
 
-def _why_refused(value: Any, dump: Callable[[Any], bytes] = dumps_by_value) -> Exception | None:
+def _why_refused(value: Any) -> Exception | None:
     try:
-        dump(value)
+        dumps_by_value(value)
     except Exception as error:
         return error
     return None
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _type_name(value: Any) -> str:
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else _full_name(kind)
-
-
-def _full_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
