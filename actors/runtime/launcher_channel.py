@@ -9,6 +9,7 @@ Neither end ever waits for the other: what the socket does not take stays in a q
 """
 
 import _socket
+import errno
 import os
 import struct
 from collections import deque
@@ -54,6 +55,8 @@ class Frame(NamedTuple):
     number: int
     body: bytes
     fds: tuple[int, ...]
+    fds_lost: bool
+    """This process had no numbers left for all of its file descriptors, so it got none."""
 
 
 class Channel:
@@ -65,7 +68,7 @@ class Channel:
         self._socket = sock
         self._unsent: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._received = bytearray()
-        self._fds: deque[int] = deque()
+        self._fds: deque[tuple[int, ...]] = deque()  # of one frame each
         self.ended = False
         """No more frames will come: the peer closed its end, or died."""
 
@@ -131,8 +134,8 @@ class Channel:
         for _, fds in self._unsent:
             close_all(fds)
         self._unsent.clear()
-        close_all(self._fds)
-        self._fds.clear()
+        while self._fds:
+            close_all(self._fds.popleft())
 
     def _write(self, data: memoryview, fds: Sequence[int]) -> int:
         ancillary = []
@@ -143,31 +146,30 @@ class Channel:
             return self._socket.sendmsg([data], ancillary, _NOSIGNAL)
         except BlockingIOError:
             return 0
-        except (BrokenPipeError, ConnectionError):
+        except ConnectionError:
             return len(data)
+        except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:  # too many on their way; the peer takes them
+                return 0
+            raise
 
     def _read(self) -> bool:
         """Read once. Return whether there may be more."""
         try:
-            data, ancillary, _, _ = self._socket.recvmsg(_READ_BYTES, _ANCILLARY_BYTES, _CLOEXEC)
+            data, ancillary, flags, _ = self._socket.recvmsg(
+                _READ_BYTES, _ANCILLARY_BYTES, _CLOEXEC
+            )
         except BlockingIOError:
             return False
         except ConnectionError:  # it died with frames of ours unread
-            data, ancillary = b"", []
-        for level, kind, packed in ancillary:
-            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                self._take_fds(packed)
+            data, ancillary, flags = b"", [], 0
+        fds = [fd for item in ancillary for fd in _unpack(*item)]
+        # One read never passes the file descriptors of two frames.
+        if fds or flags & _socket.MSG_CTRUNC:
+            self._fds.append(tuple(fds))
         self._received += data
         self.ended = self.ended or not data
         return bool(data)
-
-    def _take_fds(self, packed: bytes) -> None:
-        count = len(packed) // _INT_BYTES
-        fds = struct.unpack(f"{count}i", packed[: count * _INT_BYTES])
-        if not _CLOEXEC:
-            for fd in fds:
-                os.set_inheritable(fd, False)
-        self._fds.extend(fds)
 
     def _next_frame(self) -> Frame | None:
         if len(self._received) < _HEADER.size:
@@ -178,11 +180,14 @@ class Channel:
             return None
         body = bytes(memoryview(self._received)[_HEADER.size : end])
         del self._received[:end]
-        fds = tuple(self._fds.popleft() for _ in range(fd_count))
-        return Frame(kind, number, body, fds)
+        fds = self._fds.popleft() if fd_count else ()
+        if len(fds) != fd_count:
+            close_all(fds)
+            return Frame(kind, number, body, (), fds_lost=True)
+        return Frame(kind, number, body, fds, fds_lost=False)
 
 
-def close_all(fds: Sequence[int] | deque[int]) -> None:
+def close_all(fds: Sequence[int]) -> None:
     """Close each of `fds`."""
     for fd in fds:
         os.close(fd)
@@ -191,9 +196,19 @@ def close_all(fds: Sequence[int] | deque[int]) -> None:
 def _duplicate(fds: Sequence[int]) -> tuple[int, ...]:
     copies: list[int] = []
     try:
-        for fd in fds:
-            copies.append(os.dup(fd))
+        copies.extend(os.dup(fd) for fd in fds)
     except OSError:
         close_all(copies)
         raise
     return tuple(copies)
+
+
+def _unpack(level: int, kind: int, packed: bytes) -> tuple[int, ...]:
+    if level != _socket.SOL_SOCKET or kind != _socket.SCM_RIGHTS:
+        return ()
+    count = len(packed) // _INT_BYTES
+    fds: tuple[int, ...] = struct.unpack(f"{count}i", packed[: count * _INT_BYTES])
+    if not _CLOEXEC:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+    return fds

@@ -4,7 +4,6 @@ import os
 import signal
 import struct
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
@@ -16,6 +15,8 @@ FAULT = struct.Struct("<IH")
 
 _FAULT_TEXT_BYTES_MAX = 3000
 """Head and text are one atomic write to a pipe."""
+
+_FD_DIRECTORY = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 
 CAUGHT = (signal.SIGCHLD, signal.SIGTERM)
 """Signals that the launcher handles: blocked around a fork, default in the child."""
@@ -32,6 +33,9 @@ class Order(NamedTuple):
 
 def run_child(order: Order, *, launcher: int, faults: int, kept: Sequence[int]) -> NoReturn:
     """Be the child: called right after the fork, never returns.
+
+    The child ends when the entry function does: threads it left running do not keep it, and what
+    was registered with `atexit` is not run. What the function raises is printed; exit code 1.
 
     Args:
         order: what to run.
@@ -50,8 +54,8 @@ def run_child(order: Order, *, launcher: int, faults: int, kept: Sequence[int]) 
         if function is not None:
             os.close(faults)
             status = _run(function, order)
-    except BaseException:  # whatever it is, it must not return into the launcher's loop
-        traceback.print_exc()
+    except BaseException as error:  # whatever it is, it must not get into the launcher's loop
+        print_traceback(error)
     finally:
         _flush()
         os._exit(status)
@@ -61,16 +65,22 @@ def close_others(kept: Sequence[int]) -> None:
     """Close every file descriptor from 3 on that is not in `kept`."""
     for fd in open_fds():
         if fd > 2 and fd not in kept:
-            try:
-                os.close(fd)
-            except OSError:  # the one that listed them
-                pass
+            os.close(fd)
 
 
 def open_fds() -> list[int]:
-    """The open file descriptors of this process (and one that is closed by now)."""
-    listing = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
-    return [int(name) for name in os.listdir(listing)]
+    """The open file descriptors of this process."""
+    listed = [int(name) for name in os.listdir(_FD_DIRECTORY)]  # noqa: PTH208 - heavy import
+    return [fd for fd in listed if is_open(fd)]  # without the one that listed them
+
+
+def is_open(fd: int) -> bool:
+    """Whether a file descriptor is open."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def _restore_signals() -> None:
@@ -87,9 +97,9 @@ def _load(order: Order, faults: int) -> Callable[[bytes, tuple[int, ...]], Any] 
         function: Callable[[bytes, tuple[int, ...]], Any] = getattr(import_module(module), name)
         return function
     except BaseException as error:
-        traceback.print_exc()
-        reason = "".join(traceback.format_exception_only(error)).strip()
-        text = f"{order.entry!r} cannot be loaded: {reason}".encode()[:_FAULT_TEXT_BYTES_MAX]
+        print_traceback(error)
+        reason = f"{order.entry!r} cannot be loaded: {type(error).__name__}: {error}"
+        text = reason.encode(errors="replace")[:_FAULT_TEXT_BYTES_MAX]
         os.write(faults, FAULT.pack(order.number, len(text)) + text)
         return None
 
@@ -107,8 +117,16 @@ def _exit_code(error: SystemExit) -> int:
         return 0
     if isinstance(error.code, int):
         return error.code & 0xFF
-    print(error.code, file=sys.stderr)
+    sys.stderr.write(f"{error.code}\n")
     return 1
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print the traceback on stderr, whatever becomes of it."""
+    try:
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    except BaseException:
+        pass
 
 
 def _flush() -> None:

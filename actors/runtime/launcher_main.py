@@ -18,7 +18,16 @@ from importlib import import_module
 from typing import NoReturn
 
 from actors.runtime.launcher_channel import Channel, Frame, Kind, close_all
-from actors.runtime.launcher_child import CAUGHT, FAULT, Order, close_others, open_fds, run_child
+from actors.runtime.launcher_child import (
+    CAUGHT,
+    FAULT,
+    Order,
+    close_others,
+    is_open,
+    open_fds,
+    print_traceback,
+    run_child,
+)
 from actors.runtime.prctl import AVAILABLE, adopt_orphans, die_with_parent
 
 _BURIAL_S = 2.0
@@ -33,38 +42,39 @@ def main(setup: list[str]) -> NoReturn:
     """Run until the owner is gone.
 
     Args:
-        setup: pid of the owner, working directory, `sys.prefix`, `sys.exec_prefix`, (for the
-            bootstrap), names of modules to preload with commas between them.
+        setup: pid of the owner, working directory if not the inherited one, `sys.prefix`,
+            `sys.exec_prefix`, (for the bootstrap), modules to preload with commas between them.
     """
-    parent, directory, prefix, exec_prefix, _, preload = setup[:6]
-    die_with_parent(signal.SIGTERM, int(parent))
+    owner, directory, prefix, exec_prefix, _, preload = setup[:6]
+    die_with_parent(signal.SIGTERM, int(owner))
     adopt_orphans()
     if os.getsid(0) != os.getpid():
         os.setsid()
     channel = _take_socket()
     try:
-        os.chdir(directory)
+        if directory:
+            os.chdir(directory)
         _set_up_interpreter(prefix, exec_prefix)
-        kept = open_fds()
+        own = open_fds()
         for name in filter(None, preload.split(",")):
             import_module(name)
     except BaseException as error:
-        reason = f"the launcher cannot be set up: {type(error).__name__}: {error}"
-        channel.send(Kind.BROKEN, 0, reason.encode())
+        print_traceback(error)
+        reason = f"the launcher could not be set up: {type(error).__name__}: {error}"
+        channel.send(Kind.BROKEN, 0, reason.encode(errors="replace"))
         os._exit(1)
-    kept = [fd for fd in open_fds() if fd not in kept]  # opened by the preloaded modules
+    kept = [fd for fd in open_fds() if fd not in own]  # opened by the preloaded modules
     gc.freeze()  # no collection in a child touches, and so copies, this memory
-    _Keeper(channel, kept, int(parent)).run()
+    _Keeper(channel, kept, int(owner)).run()
     os._exit(0)
 
 
 def _take_socket() -> Channel:
     """Move the socket away from stdin, and leave nothing else open that was inherited."""
     for fd in (1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:  # the owner has none: keep the number from the files opened below
+        if not is_open(fd):  # the owner has none: no other file may get its number
             os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+            os.set_inheritable(fd, True)
     close_others(())
     sock = _socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -99,10 +109,10 @@ class _Child:
 class _Keeper:
     """The loop: orders in, children forked, deaths out."""
 
-    def __init__(self, channel: Channel, kept: list[int], parent: int) -> None:
+    def __init__(self, channel: Channel, kept: list[int], owner: int) -> None:
         self._channel = channel
         self._kept = kept
-        self._parent = parent
+        self._owner = owner
         self._children: dict[int, _Child] = {}  # by number, until reported
         self._living: dict[int, _Child] = {}  # by pid, until reaped
         self._faults: dict[int, bytes] = {}
@@ -121,13 +131,14 @@ class _Keeper:
         while not self._stopping:
             wanted = select.POLLIN | (select.POLLOUT if self._channel.unsent else 0)
             self._poll.register(self._channel.fileno(), wanted)
-            self._wait()
+            self._wait(self._wait_s())
             self._channel.flush()
             for frame in self._channel.receive():
                 self._obey(frame)
             self._bury()
-            orphaned = not AVAILABLE and os.getppid() != self._parent
-            self._stopping = self._stopping or self._channel.ended or orphaned
+            orphaned = not AVAILABLE and os.getppid() != self._owner
+            if self._channel.ended or orphaned:
+                break
         self._end()
 
     def _catch_signals(self) -> None:
@@ -142,15 +153,17 @@ class _Keeper:
     def _stop(self, *_: object) -> None:
         self._stopping = True
 
-    def _wait(self) -> None:
-        timeout_s = None if AVAILABLE else _PARENT_CHECK_S
-        if any(child.status is not None for child in self._children.values()):
-            timeout_s = 0.02
+    def _wait(self, timeout_s: float | None) -> None:
         self._poll.poll(None if timeout_s is None else timeout_s * 1000)
         try:
             os.read(self._wake_reader, 65536)
         except BlockingIOError:
             pass
+
+    def _wait_s(self) -> float | None:
+        if len(self._children) > len(self._living):  # a dead one is not reported yet
+            return 0.02
+        return None if AVAILABLE else _PARENT_CHECK_S
 
     def _obey(self, frame: Frame) -> None:
         if frame.kind == Kind.LAUNCH:
@@ -160,11 +173,14 @@ class _Keeper:
         if child is None or child.status is not None:
             return
         if frame.kind == Kind.SIGNAL:
-            os.kill(child.pid, frame.body[0])
+            _kill(child.pid, frame.body[0])
         elif frame.kind == Kind.KILL:
             _kill_group(child.pid)
 
     def _launch(self, frame: Frame) -> None:
+        if frame.fds_lost:
+            self._channel.send(Kind.FAILED, frame.number, b"the launcher has too many open files")
+            return
         entry, _, payload = frame.body.partition(b"\0")
         order = Order(frame.number, entry.decode(), payload, frame.fds)
         launcher = os.getpid()
@@ -237,9 +253,7 @@ class _Keeper:
         A living child adopts its own orphans, so who came up to this process was left by a dead one.
         """
         orphans = [pid for pid in _child_pids() if pid not in self._living]
-        for pid in orphans:
-            os.kill(pid, signal.SIGKILL)
-        return bool(orphans)
+        return any([_kill(pid) for pid in orphans])  # noqa: C419 - all of them
 
     def _read_faults(self) -> None:
         try:
@@ -256,23 +270,34 @@ class _Keeper:
         for child in self._living.values():
             _kill_group(child.pid)
         deadline_s = time.monotonic() + _BURIAL_S
+        self._poll.unregister(self._channel.fileno())  # its end would wake us again and again
         while time.monotonic() < deadline_s:
             self._bury()
+            self._channel.flush()
             if not self._reap():
                 break
             self._kill_orphans()
-            self._wait()
+            self._wait(0.02)
         self._bury()
         self._channel.flush()
 
 
 def _kill_group(pid: int) -> None:
     """Kill an unreaped child and its group. It may not have made its group yet."""
-    os.kill(pid, signal.SIGKILL)
+    _kill(pid)
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass
+
+
+def _kill(pid: int, signum: int = signal.SIGKILL) -> bool:
+    """Send a signal to an unreaped child. Return whether that was allowed."""
+    try:
+        os.kill(pid, signum)
+    except PermissionError:  # it changed its user
+        return False
+    return True
 
 
 def _group_exists(pid: int) -> bool:
@@ -280,16 +305,32 @@ def _group_exists(pid: int) -> bool:
         os.killpg(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # someone who changed their user; nothing can be done
+    except PermissionError:  # who is left changed their user; nothing can be done
         return False
     return True
 
 
 def _child_pids() -> list[int]:
     """Pids of all children, dead or alive. Empty where the system does not tell."""
-    me = os.getpid()
-    try:
-        with open(f"/proc/self/task/{me}/children", "rb") as file:
-            return [int(pid) for pid in file.read().split()]
-    except OSError:
+    text = _read_file(f"/proc/self/task/{os.getpid()}/children")
+    if text is not None:
+        return [int(pid) for pid in text.split()]
+    if not AVAILABLE:
         return []
+    me = str(os.getpid()).encode()  # a kernel without that file
+    pids = [name for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208
+    stats = {pid: _read_file(f"/proc/{pid}/stat") for pid in pids}
+    # "pid (name) state parent ...", and the name may hold anything
+    return [
+        int(pid)
+        for pid, stat in stats.items()
+        if stat and stat.rpartition(b")")[2].split()[1] == me
+    ]
+
+
+def _read_file(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is a heavy import
+            return file.read()
+    except OSError:
+        return None

@@ -8,6 +8,9 @@ import select
 import sys
 from collections.abc import Callable
 
+_WAIT_S_MAX = 3600.0
+"""A longer wait than the kernel can count would be an error; waking early is none."""
+
 _READ = select.POLLIN
 _WRITE = select.POLLOUT
 """The bits are the same for epoll and poll."""
@@ -101,6 +104,8 @@ class Poller:
             self._epoll.close()
 
     def _wait(self, timeout_s: float | None) -> list[tuple[int, int]]:
+        if timeout_s is not None:
+            timeout_s = min(max(timeout_s, 0.0), _WAIT_S_MAX)
         if self._epoll is not None:
             return self._epoll.poll(timeout_s)
         assert self._poll is not None
@@ -149,6 +154,6 @@ class Poller:
             pass
 
 
-def print_error(fd: int, error: BaseException) -> None:
+def print_error(_fd: int, error: BaseException) -> None:
     """Print the traceback of an error that nobody else takes."""
     sys.excepthook(type(error), error, error.__traceback__)
