@@ -27,13 +27,21 @@ _FUNCTIONS: Final = (types.FunctionType, functools._lru_cache_wrapper)
 class _Known:
     """A callable pickled before."""
 
-    __slots__ = ("function", "ref", "snapshot", "used")
+    __slots__ = ("function", "ref", "registered", "snapshot", "used")
 
-    def __init__(self, ref: weakref.ref[Any], function: Function, snapshot: Snapshot | None):
+    def __init__(
+        self,
+        ref: weakref.ref[Any],
+        function: Function,
+        snapshot: Snapshot | None,
+        registered: frozenset[str],
+    ) -> None:
         self.ref = ref
         self.function = function
         self.snapshot = snapshot
         """`None`: it travels by name, so there is nothing that could change."""
+        self.registered = registered
+        """Modules that travelled by value then."""
         self.used = False
 
 
@@ -52,8 +60,6 @@ class FunctionPickler:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[int, _Known] = {}
-        self._by_value: frozenset[str] = frozenset()
-        """Modules that travelled by value when the functions known were pickled."""
 
     def pickle(self, fn: Callable[..., Any]) -> Function:
         """Return `fn` as bytes.
@@ -63,31 +69,32 @@ class FunctionPickler:
             ScalerError: one that an object within `fn` raised (a future, a client), unchanged.
         """
         known = self._known.get(id(fn))
-        registered = modules_by_value()
-        if (registered or self._by_value) and registered != self._by_value:
-            known = None
         if known is None or not (known.snapshot is None or known.snapshot.holds()):
+            return self._pickle_anew(fn)
+        registered = modules_by_value()
+        if (registered or known.registered) and registered != known.registered:
             return self._pickle_anew(fn)
         known.used = True
         return known.function
 
     def _pickle_anew(self, fn: Callable[..., Any]) -> Function:
-        by_value = frozenset(modules_by_value())
-        if by_value != self._by_value:
-            self._known.clear()  # what went by name may have to go by value, and the reverse
-            self._by_value = by_value
         # First the snapshot, then the pickle: a change between the two is then seen next time.
+        registered = frozenset(modules_by_value())
         kind = type(fn)
         by_name = is_importable(fn)
         by_value = not by_name and (kind in _FUNCTIONS or issubclass(kind, type))
         snapshot = _snapshot(fn) if by_value else None
         function = _function(fn, by_value=by_value)
         if by_name or snapshot is not None:
-            self._remember(fn, function, snapshot)
+            self._remember(fn, function, snapshot, registered)
         return function
 
     def _remember(
-        self, fn: Callable[..., Any], function: Function, snapshot: Snapshot | None
+        self,
+        fn: Callable[..., Any],
+        function: Function,
+        snapshot: Snapshot | None,
+        registered: frozenset[str],
     ) -> None:
         known = self._known
         # The dict, not the pickler: a weak reference's callback must not keep the pickler alive,
@@ -97,7 +104,7 @@ class FunctionPickler:
         except TypeError:
             return
         with self._lock:
-            known[id(fn)] = _Known(ref, function, snapshot)
+            known[id(fn)] = _Known(ref, function, snapshot, registered)
             while len(known) > FUNCTIONS_KNOWN:
                 self._forget_one()
 
