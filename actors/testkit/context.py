@@ -52,11 +52,11 @@ class HarnessContext(CellContext):
     def tell(self, ref: ActorRef, message: object) -> None:
         """Record a message; one to the actor itself is handled after the current one."""
         if ref == self._ref:
-            self._kit._record(Told(ref, message))
+            self._kit.record(Told(ref, message))
             ref.deliver(Envelope(message, ref))
             return
         crossed = self._kit._cross(message)
-        self._kit._record(Told(ref, crossed))
+        self._kit.record(Told(ref, crossed))
         if isinstance(ref, InboxRef):
             ref.deliver(Envelope(crossed, self._ref))
 
@@ -78,7 +78,7 @@ class HarnessContext(CellContext):
             kit.ref.deliver(Reply(number, kit._cross(value)))
 
         asked = Asked(ref, kit._cross(message), timeout_s, settle)
-        kit._record(asked)
+        kit.record(asked)
         kit._open_asks[number] = asked
         if isinstance(ref, InboxRef):
             ref.deliver(Envelope(asked.message, self._ref, number))
@@ -96,13 +96,13 @@ class HarnessContext(CellContext):
         """Record a child; its ref is an `InboxRef`."""
         ref = InboxRef(name or f"{actor_class.__name__.lower()}-{len(self._kit.spawned) + 1}")
         self._kit._children[ref] = None
-        self._kit._record(Spawned(actor_class, args, kwargs, ref, supervision, mailbox_size))
+        self._kit.record(Spawned(actor_class, args, kwargs, ref, supervision, mailbox_size))
         return ref
 
     def stop(self, ref: ActorRef | None = None) -> None:
         """Record a stop; the actor itself ends after its current message."""
         stopped = ref or self._ref
-        self._kit._record(Stopped(stopped))
+        self._kit.record(Stopped(stopped))
         if stopped == self._ref or isinstance(stopped, InboxRef):
             stopped.stop()
 
@@ -111,7 +111,7 @@ class HarnessContext(CellContext):
         if ref in self._cell.watching:
             return
         self._cell.watching[ref] = None
-        self._kit._record(Watched(ref))
+        self._kit.record(Watched(ref))
         if isinstance(ref, InboxRef) and ref.ended:
             self._ref.deliver(Envelope(Terminated(ref, TerminationReason.UNKNOWN), ref))
 
@@ -119,7 +119,7 @@ class HarnessContext(CellContext):
         """Forget a watch."""
         if ref in self._cell.watching:
             del self._cell.watching[ref]
-            self._kit._record(Unwatched(ref))
+            self._kit.record(Unwatched(ref))
 
     def start_timer(self, key: Any, delay_s: float, message: object) -> None:
         """Set a timer; `ActorHarness.advance` fires it."""
@@ -130,13 +130,13 @@ class HarnessContext(CellContext):
             due_s = math.nextafter(now_s, math.inf)
         timer = Timer(key, due_s, message)
         self._kit._timers[key] = timer
-        self._kit._record(timer)
+        self._kit.record(timer)
         self._node.timers.start(self._cell, key, due_s, message)
 
     def cancel_timer(self, key: Any) -> None:
         """Forget the timer."""
         if key in self._cell.timers:
-            self._kit._record(TimerCancelled(key))
+            self._kit.record(TimerCancelled(key))
         super().cancel_timer(key)
 
 
@@ -201,7 +201,7 @@ class Asker(ActorRef):
         """Record a reply and close its request."""
         if isinstance(envelope, Reply):
             crossed = self._kit._cross(envelope.message)
-            self._kit._record(Replied(crossed, self._message))
+            self._kit.record(Replied(crossed, self._message))
             self._kit._outside.deliver(Reply(envelope.request, crossed))
         elif self.sender is not None:
             self.sender.deliver(envelope)

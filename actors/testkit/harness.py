@@ -20,27 +20,17 @@ from actors.supervision import Supervision
 from actors.testkit.border import Border
 from actors.testkit.clock import ManualClock
 from actors.testkit.context import Asker, HarnessContext, PendingReply
-from actors.testkit.effects import (
-    Asked,
-    AskState,
-    Effect,
-    Failed,
-    Replied,
-    Spawned,
-    Stopped,
-    Timer,
-    Told,
-)
+from actors.testkit.effects import Asked, AskState, Failed, Timer
 from actors.testkit.inbox import NODE, InboxRef, new_address
+from actors.testkit.record import Record
 
 A = TypeVar("A", bound=Actor)
-M = TypeVar("M")
 
 _ROUNDS_PER_TURN = 10_000
 _FIRINGS_PER_ADVANCE = 1_000_000
 
 
-class ActorHarness(Generic[A]):
+class ActorHarness(Record, Generic[A]):
     """Runs one actor in the test's own thread; nothing it sends leaves.
 
     The actor runs in the framework's own cell and node (the code of production) with a manual
@@ -48,16 +38,12 @@ class ActorHarness(Generic[A]):
     left with `after_turn`. What other actors would do, the test does: it answers `asked`, calls
     `terminate`, and tells what children would tell.
 
+    What the actor did is in `effects`, `told`, `asked`, `replies`, `spawned`, `stopped` and
+    `failures`: see `Record`.
+
     Attributes:
         ref: the actor's own ref. `ref.tell` runs a turn as `tell` does, without the codec.
         clock: the `ManualClock`.
-        effects: all that the actor did, in order; the lists below sort it by kind.
-        told: `Told(ref, message)`, messages to itself included.
-        asked: `Asked(ref, message, timeout_s)`; close each with `answer`, `fail` or `expire`.
-        replies: what it replied, errors included.
-        spawned: `Spawned(actor_class, args, kwargs, ref, ...)`; `ref` is an `InboxRef`.
-        stopped: refs it stopped.
-        failures: exceptions that its handlers raised.
     """
 
     def __init__(
@@ -82,6 +68,7 @@ class ActorHarness(Generic[A]):
             mailbox_size: as for `spawn`.
             codec: pass messages that cross the border through the codec (some 10 us each).
         """
+        super().__init__()
         self.clock = ManualClock() if clock is None else clock
         self._border = Border() if codec else None
         self._node = NodeCore(
@@ -95,7 +82,6 @@ class ActorHarness(Generic[A]):
         self._loud = supervision is None
         self._error: Exception | None = None
         self._firing = False
-        self._forget()
         self._timers: dict[Any, Timer] = {}
         self._open_asks: dict[int, Asked] = {}
         self._children: dict[ActorRef, None] = {}
@@ -177,6 +163,8 @@ class ActorHarness(Generic[A]):
             yield
         except BaseException:
             self._node.sleeping = True
+            self._node.ready.clear()
+            self._cell.scheduled = False  # what was collected waits for the next turn
             raise
         self._node.schedule(self._cell)
         self._run()
@@ -224,39 +212,9 @@ class ActorHarness(Generic[A]):
         """Stop the actor; `on_stop` runs. A second call does nothing."""
         self.ref.stop()
 
-    # --- what it did ------------------------------------------------------------------------
-
-    def messages_to(self, ref: ActorRef) -> list[Any]:
-        """Messages told to `ref`, in order."""
-        return [told.message for told in self.told if told.ref == ref]
-
-    def take(self, message_type: type[M]) -> M:
-        """Remove the oldest message of exactly this type from `told` and return it.
-
-        Raises:
-            AssertionError: there is none; the text lists what was told.
-        """
-        for index, told in enumerate(self.told):
-            if type(told.message) is message_type:
-                del self.told[index]
-                found: M = told.message
-                return found
-        raise AssertionError(f"no {message_type.__name__} was told, but {self.told or 'nothing'}")
-
-    def take_asked(self, message_type: type) -> Asked:
-        """Remove the oldest ask of a message of exactly this type from `asked` and return it.
-
-        Raises:
-            AssertionError: there is none; the text lists what was asked.
-        """
-        for index, asked in enumerate(self.asked):
-            if type(asked.message) is message_type:
-                return self.asked.pop(index)
-        raise AssertionError(f"no {message_type.__name__} was asked, but {self.asked or 'nothing'}")
-
     def clear(self) -> None:
         """Forget what was recorded. Timers, watches and open asks stay what they are."""
-        self._forget()
+        super().clear()
         self._node.dead_letters.clear()
 
     def __repr__(self) -> str:
@@ -264,30 +222,6 @@ class ActorHarness(Generic[A]):
         return f"<ActorHarness of {self.ref.name}{state}>"
 
     # --- inside -----------------------------------------------------------------------------
-
-    def _forget(self) -> None:
-        self.effects: list[Effect] = []
-        self.told: list[Told] = []
-        self.asked: list[Asked] = []
-        self.replies: list[Any] = []
-        self.spawned: list[Spawned] = []
-        self.stopped: list[ActorRef] = []
-        self.failures: list[Exception] = []
-
-    def _record(self, effect: Effect) -> None:
-        self.effects.append(effect)
-        if isinstance(effect, Told):
-            self.told.append(effect)
-        elif isinstance(effect, Replied):
-            self.replies.append(effect.message)
-        elif isinstance(effect, Asked):
-            self.asked.append(effect)
-        elif isinstance(effect, Spawned):
-            self.spawned.append(effect)
-        elif isinstance(effect, Stopped):
-            self.stopped.append(effect.ref)
-        elif isinstance(effect, Failed):
-            self.failures.append(effect.error)
 
     def _cross(self, message: object) -> Any:
         if self._border is None:
@@ -352,7 +286,7 @@ class _HarnessCell(Cell):
         super().handle(item)
 
     def failed(self, error: Exception) -> None:
-        self.kit._record(Failed(error))
+        self.kit.record(Failed(error))
         if self.kit._loud and not self.must_reply and self.kit._error is None:
             self.kit._error = error
         super().failed(error)

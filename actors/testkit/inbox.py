@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import count
 from typing import Any, TypeVar
@@ -43,7 +44,7 @@ class InboxRef(ActorRef):
         ended: whether `ActorHarness.terminate` has ended it.
     """
 
-    __slots__ = ("asked", "ended", "envelopes", "respond", "stopped")
+    __slots__ = ("_thread", "asked", "ended", "envelopes", "respond", "stopped")
 
     def __init__(
         self, name: str = "inbox", *, respond: Callable[[Any], object] | None = None
@@ -55,6 +56,7 @@ class InboxRef(ActorRef):
             respond: answers each `ref.ask` at once; an exception that it returns is the error.
         """
         super().__init__(new_address(name))
+        self._thread = threading.get_ident()
         self.envelopes: list[Envelope] = []
         self.asked: list[Asked] = []
         self.respond = respond
@@ -99,8 +101,12 @@ class InboxRef(ActorRef):
         self.asked.clear()
 
     def ask(self, message: object, timeout: float = ASK_TIMEOUT_S) -> AskFuture:
-        """Record a request; the future ends when the test answers it (or by `respond`)."""
-        future = AskFuture(lambda: True)
+        """Record a request; the future ends when the test answers it (or by `respond`).
+
+        Waiting for it raises `WouldDeadlockError` in the thread that made the inbox: nobody else
+        would answer. Other threads may wait.
+        """
+        future = AskFuture(lambda: threading.get_ident() == self._thread)
         self.deliver(Envelope(message))
         asked = Asked(self, message, timeout, lambda _asked, value, _state: future.settle(value))
         self.asked.append(asked)

@@ -60,6 +60,7 @@ def check_leaks(*, timeout: float = _BOUND_S, ignore_threads: Iterable[str] = ()
         left = _left(before, ignored)
         if left:
             gc.collect()  # a reference cycle is no leak
+            left = _left(before, ignored)
         while left and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)
             left = _left(before, ignored)

@@ -78,7 +78,10 @@ def _is_ours(pid: int, before: set[int]) -> bool:
 def _environment(pid: int) -> bytes:
     """Its environment at its start; empty of kernel threads, zombies and other users' processes."""
     for _ in range(_EXEC_POLLS):
-        environment = _read(pid, "environ")
+        try:
+            environment = (_PROC / str(pid) / "environ").read_bytes()
+        except OSError:
+            return b""
         state = _stat(pid)
         if environment or not state or state[0] == b"Z" or int(state[6]) & _KERNEL_THREAD:
             return environment
