@@ -215,3 +215,20 @@ def test_the_environment_is_as_before() -> None:
     with check_leaks(), check_leaks():
         pass
     assert dict(os.environ) == before
+
+
+def test_the_fixture_fails_a_test_that_leaves_something_behind(tmp_path: Path) -> None:
+    file = tmp_path / "test_it.py"
+    file.write_text(
+        "import os\n"
+        "from actors.testkit import no_leaks\n"
+        "def test_clean(no_leaks): pass\n"
+        "def test_leaky(no_leaks): os.memfd_create('forgotten')\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(file)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path
+    )
+    assert run.returncode == 1
+    assert "2 passed, 1 error" in run.stdout
+    assert "/memfd:forgotten" in run.stdout
