@@ -41,11 +41,12 @@ class Channel:
         """
         data = pack_frame(frame)
         with self._lock:
-            self._queue.append(data)
             if self._is_sending:
+                self._queue.append(data)
                 return
             self._is_sending = True
             try:
+                self._write(data)
                 while self._queue:
                     self._write(self._queue.popleft())
             finally:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import CoroutineType, TracebackType
 from typing import Any, Final
 
-from scaler.errors import InternalError, SerializationError, TaskFailedError
+from scaler.errors import InternalError, SerializationError
 from scaler.executor.interrupt import Interrupter, TaskInterrupt
 from scaler.executor.leftovers import Leftovers
 from scaler.protocol.tasks import Function, RowStatus, Task, TaskRow
@@ -129,9 +129,10 @@ class TaskGuard:
                     value = _run_coroutine(value)
                 values.append(value)
         except BaseException as error:
+            described = self._describe(error, task)
             if self._interrupter.has_hit():
                 raise
-            return self._dump_chunk(values, self._describe(error, task), task)
+            return self._dump_chunk(values, described, task)
         return self._dump_chunk(values, b"", task)
 
     def _dump_chunk(self, values: list[Any], error: bytes, task: Task) -> bytes:
@@ -158,10 +159,6 @@ class TaskGuard:
         note = f"on worker {self._worker}, pid {self._pid}, attempt {task.attempt}"
         if not isinstance(error, SerializationError):
             error.__traceback__ = _without_own_frames(error.__traceback__)
-        if not isinstance(error, Exception) or _is_cancelled_error(error):
-            failed = TaskFailedError(f"the task raised {type(error).__name__}: {error}")
-            failed.__cause__ = error
-            error = failed
         return dump_exception(error, note=note)
 
     def _measure(self) -> tuple[float, int]:
@@ -176,14 +173,6 @@ def _run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
     import asyncio  # 30 ms, and few tasks need it
 
     return asyncio.run(coroutine)
-
-
-def _is_cancelled_error(error: BaseException) -> bool:
-    """Tell whether a caller would take `error` for the cancel of its own future."""
-    return any(
-        base.__name__ == "CancelledError" and base.__module__.startswith("concurrent.futures")
-        for base in type(error).__mro__
-    )
 
 
 def _without_own_frames(traceback: TracebackType | None) -> TracebackType | None:

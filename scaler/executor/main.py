@@ -6,8 +6,10 @@ import contextlib
 import mmap
 import os
 import select
+import signal
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 import msgspec
 
@@ -42,6 +44,12 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
         os._exit(1)
 
 
+def _await_death() -> NoReturn:
+    """Start nothing any more: the worker kills this process for what the task left behind."""
+    while True:
+        signal.pause()
+
+
 class ForkedTaskError(BaseException):
     """A forked child of a task came out of it: it is not the executor, and must end."""
 
@@ -55,8 +63,9 @@ class Executor:
         self._page = page
         self._channel = channel
         self._claim_fd = claim_fd
-        self._claim_poll = select.poll()
-        self._claim_poll.register(claim_fd, select.POLLIN)
+        self._idle = select.poll()
+        self._idle.register(claim_fd, select.POLLIN)
+        self._idle.register(channel.fd, select.POLLIN)
         self._interrupter = Interrupter(page)
         self._interrupter.install()
         self._printer = TaskPrinter(channel, self._interrupter)
@@ -91,6 +100,8 @@ class Executor:
             printer.task_id = None
             self._surroundings.put_back()
             channel.send(RowFrame(row))
+            if row.unclean:
+                _await_death()
             page.running = 0
 
     def _claim(self) -> int:
@@ -100,7 +111,9 @@ class Executor:
                 # Non-blocking, because the worker, who reads tokens back, shares this setting.
                 token = os.read(self._claim_fd, TOKEN.size)
             except BlockingIOError:
-                self._claim_poll.poll()
+                # A token follows its whole frame, so a long one must be read without a claim.
+                if any(fd == self._channel.fd for fd, _ in self._idle.poll()):
+                    self._receive()
                 continue
             if not token:
                 raise EOFError
@@ -108,12 +121,15 @@ class Executor:
             return ordinal
 
     def _await_body(self, ordinal: int) -> Task:
-        channel = self._channel
-        while ordinal not in channel.bodies:
-            channel.receive()
-        while channel.forgotten:
-            self._guard.forget(channel.forgotten.pop())
-        return channel.bodies.pop(ordinal)
+        bodies = self._channel.bodies
+        while ordinal not in bodies:
+            self._receive()
+        return bodies.pop(ordinal)
+
+    def _receive(self) -> None:
+        self._channel.receive()
+        while self._channel.forgotten:
+            self._guard.forget(self._channel.forgotten.pop())
 
     def _show_item(self, index: int) -> None:
         self._page.item = index

@@ -40,9 +40,9 @@ class TaskPrinter:
 
     def finish(self) -> None:
         """Send what does not end in a newline yet. Call before the row."""
-        for stream in (self.stdout, self.stderr):
-            if stream.rests:
-                stream.send_rests()
+        if self.stdout.rests or self.stderr.rests:
+            self.stdout.send_rests()
+            self.stderr.send_rests()
 
     def emit(self, stream: str, text: str) -> None:
         """Send `text` in pieces. Thread-safe; raises `TaskInterrupt` only after a whole frame."""

@@ -73,8 +73,8 @@ class ExecutorPort(Protocol):
     def running(self) -> int:
         """Return the ordinal that runs now (or ran when the executor died), 0: none."""
 
-    def running_since(self) -> float:
-        """Return when it started, seconds on the monotonic clock."""
+    def running_for(self) -> float:
+        """Return for how many seconds it has been running."""
 
     def item(self) -> int:
         """Return the index within the chunk that runs."""

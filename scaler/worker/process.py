@@ -6,6 +6,7 @@ import mmap
 import os
 import socket
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -125,9 +126,9 @@ class ExecutorProcess:
         """Return the ordinal that runs now (or ran when the executor died), 0: none."""
         return 0 if self._is_closed else self._page.running
 
-    def running_since(self) -> float:
-        """Return when it started, seconds on the monotonic clock."""
-        return 0.0 if self._is_closed else self._page.started_ns / 1e9
+    def running_for(self) -> float:
+        """Return for how many seconds it has been running."""
+        return 0.0 if self._is_closed else time.monotonic() - self._page.started_ns / 1e9
 
     def item(self) -> int:
         """Return the index within the chunk that runs."""

@@ -73,7 +73,7 @@ class Driven:
         self._pickler = FunctionPickler()
         self._sent: dict[bytes, Function] = {}
 
-    def submit(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> int:
         return self.send(fn, [dump_arguments(args, kwargs)])[0]
 
     def submit_chunk(self, fn: Callable[..., Any], items: list[tuple[Any, ...]]) -> int:
@@ -98,10 +98,10 @@ class Driven:
         assert ordinal in self.rows, self.exited
         return self.rows[ordinal]
 
-    def run(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> TaskRow:
+    def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskRow:
         return self.row(self.submit(fn, *args, **kwargs))
 
-    def interrupted(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> TaskRow:
+    def interrupted(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskRow:
         """Interrupt `fn` once it prints; return its row."""
         ordinal = self.submit(fn, *args, **kwargs)
         self.bench.until(lambda: self.printed)
