@@ -21,7 +21,7 @@ from actors.testkit.processes import children_mark, new_processes, running_proce
 
 _BOUND_S = 2.0
 _POLL_S = 0.005
-_SHARED_MEMORY = "/dev/shm"
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - it is looked at, not written to
 _DESCRIPTORS = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 
 
