@@ -97,7 +97,7 @@ class Snapshot:
                 return False
         for ref, length, held in self._attributes:
             owner = ref()
-            if owner is None or len(vars(owner)) != length or not _all_same(vars(owner), held):
+            if owner is None or _length(vars(owner)) != length or not _all_same(vars(owner), held):
                 return False
         return True
 
@@ -144,7 +144,7 @@ class Snapshot:
 
     def _note_attributes(self, owner: Any) -> None:
         attributes = dict(vars(owner))
-        self._attributes.append((weakref.ref(owner), len(attributes), _hold(attributes)))
+        self._attributes.append((weakref.ref(owner), _length(attributes), _hold(attributes)))
 
 
 def _all_same(values: Mapping[Any, Any], held: _Held) -> bool:
@@ -158,6 +158,11 @@ def _all_same(values: Mapping[Any, Any], held: _Held) -> bool:
         if ref() is not value or value is None:
             return False
     return True
+
+
+def _length(attributes: Mapping[str, Any]) -> int:
+    """Count them without `__slotnames__`, which pickling an instance adds to its class."""
+    return len(attributes) - ("__slotnames__" in attributes)
 
 
 def _contents(function: types.FunctionType) -> dict[int, Any]:
