@@ -30,6 +30,9 @@ _ITEMS: Final = 100
 
 _ATOMS: Final = {type(None): 0, bool: 0, int: 0, float: 0, complex: 0, str: 0, bytes: 0}
 
+_SLOTS: Final = (types.GetSetDescriptorType, types.MemberDescriptorType)
+"""Never replaced, and each would keep its class alive."""
+
 _Held = tuple[tuple[tuple[Any, Any], ...], tuple[tuple[Any, "weakref.ref[Any]"], ...]]
 """Pairs of name and object, pairs of name and weak reference."""
 
@@ -181,6 +184,8 @@ def _hold(values: Mapping[Any, Any]) -> _Held:
     strong: list[tuple[Any, Any]] = []
     weak: list[tuple[Any, weakref.ref[Any]]] = []
     for name, value in values.items():
+        if type(value) in _SLOTS:
+            continue
         try:
             weak.append((name, weakref.ref(value)))
         except TypeError:
