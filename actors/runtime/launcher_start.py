@@ -111,7 +111,7 @@ def reap(pid: int, pidfd: int, deadline_s: float) -> int | None:
 
 def _here() -> str:
     try:
-        return os.getcwd()  # noqa: PTH109 - pathlib is a heavy import
+        return os.getcwd()
     except FileNotFoundError:  # it was deleted
         return ""
 
