@@ -40,7 +40,7 @@ coverage: $(VENV)/.installed-test
 	@$(BIN)/python tests/coverage_of_decisions.py
 
 bench: $(VENV)/.installed-bench
-	@$(BIN)/python benchmarks/run.py $(foreach peer,$(PEERS),--peer $(peer)) $(BENCH)
+	@$(BIN)/python -m benchmarks.run $(foreach peer,$(PEERS),--peer $(peer)) $(BENCH)
 
 clean:
 	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .coverage.* .*_cache .hypothesis
