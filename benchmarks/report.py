@@ -17,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.cases import CASES, OURS, Better, Case
 
+_BY_NAME = {case.name: case for case in CASES}
 Figures = dict[str, dict[str, list[float]]]
 """Case, side, then one figure per round."""
 
@@ -120,10 +121,9 @@ def print_table(report: Report) -> None:
     for heading in ("case", "unit", "ours", "beside", "theirs", "ratio", "target", "verdict"):
         right = heading in {"ours", "theirs", "ratio", "target"}
         table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "case")
-    by_name = {case.name: case for case in CASES}
     last = ""
     for row in rows_of(report):
-        case = by_name[row.case]
+        case = _BY_NAME[row.case]
         first = row.case != last
         if first and last:
             table.add_section()
@@ -168,27 +168,21 @@ def draw(report: Report, path: Path) -> None:
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.size": 9})
     from matplotlib import pyplot as plt
 
-    by_name = {case.name: case for case in CASES}
     rows = [row for row in rows_of(report) if row.ratio is not None and row.side in report.versions]
-    sides = list(dict.fromkeys(row.side for row in rows))
-    colours = dict(zip(sides, mpl.colormaps["tab10"].colors, strict=False))
-    figure, axes = plt.subplots(figsize=(9, 0.6 + 0.24 * len(rows)), layout="constrained")
-    labels = []
-    for place, row in enumerate(rows):
-        factor = row.factor(by_name[row.case])
-        axes.barh(place, factor - 1, left=1, height=0.72, color=colours[row.side])
-        text = f"{row.side} {factor:.1f} ×"
-        outside = {"xytext": (4 if factor >= 1 else -4, 0), "textcoords": "offset points"}
-        side = "left" if factor >= 1 else "right"
-        axes.annotate(text, (factor, place), va="center", ha=side, color="0.25", **outside)
-        labels.append(
-            by_name[row.case].title if place == 0 or row.case != rows[place - 1].case else ""
-        )
-    axes.set_yticks(range(len(rows)), labels)
+    places, labels = _places(rows)
+    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.2 * places[-1]), layout="constrained")
+    factors = [row.factor(_BY_NAME[row.case]) for row in rows]
+    for row, place, factor in zip(rows, places, factors, strict=True):
+        axes.barh(place, factor - 1, left=1, color="#4c78a8" if factor >= 1 else "#e45756")
+        text = f"{row.side}  {factor:.1f} ×"
+        away = {"xytext": (4, 0), "textcoords": "offset points"}
+        axes.annotate(text, (max(factor, 1), place), va="center", fontsize=8, color="0.25", **away)
+    axes.set_yticks(list(labels), list(labels.values()))
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.5), high * 4)
+    axes.set_xlim(min(0.5, *factors) / 1.2, max(factors) * 5)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.axvline(1, color="0.2", linewidth=1)
     axes.set_xlabel("times better than the other library (median of alternating runs, log scale)")
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -196,3 +190,17 @@ def draw(report: Report, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
+
+
+def _places(rows: list[Row]) -> tuple[list[float], dict[float, str]]:
+    """Return where each bar goes, and the title at the first bar of each case."""
+    places: list[float] = []
+    labels: dict[float, str] = {}
+    at, last = 0.0, ""
+    for row in rows:
+        at += 1.0 if row.case == last else 1.8
+        if row.case != last:
+            labels[at] = _BY_NAME[row.case].title
+        last = row.case
+        places.append(at)
+    return places, labels
