@@ -93,7 +93,7 @@ def _dump_state(error: BaseException) -> bytes:
     state = {key: value for key, value in vars(error).items() if key != "__notes__"}
     for base in type(error).__mro__:
         for key, slot in vars(base).items():
-            if type(slot) is types.MemberDescriptorType and base not in _NO_SLOTS:
+            if type(slot) is types.MemberDescriptorType and (base, key) not in _NO_STATE:
                 value = getattr(error, key, None)
                 if value is not None:
                     state[key] = value
@@ -110,9 +110,8 @@ def _load_state(data: bytes, _members: Sequence[BaseException]) -> BaseException
         base.__init__(error, *args)
     except TypeError:  # `args` are not what the built-in class takes
         pass
-    error.args = args
-    for key, value in state.items():
-        BaseException.__setattr__(error, key, value)
+    for key, value in {"args": args, **state}.items():
+        BaseException.__setattr__(error, key, value)  # the class may be frozen
     return error
 
 
@@ -159,7 +158,7 @@ def _culprit(error: BaseException) -> str:
     return ""
 
 
-_NO_SLOTS: Final = (BaseException, AttributeError)
+_NO_STATE: Final = ((BaseException, "__suppress_context__"), (AttributeError, "obj"))
 
 _Dump = Callable[[BaseException], bytes]
 _Load = Callable[[bytes, Sequence[BaseException]], Any]

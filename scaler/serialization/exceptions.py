@@ -54,7 +54,8 @@ def dump_exception(error: BaseException, *, note: str) -> bytes:
         rows[0].notes.append(note)
         return pickle.dumps(rows, 5)
     except BaseException as trouble:
-        text = f"the task raised {type_name(error)}, which cannot be written down: {type_name(trouble)}"
+        reason = f"cannot be written down: {type_name(trouble)}"
+        text = f"the task raised {type_name(error)}, which {reason}"
         body = ExceptionBody("pickle", pickle.dumps(SerializationError(text), 5), text)
         return pickle.dumps([_Row(body, [], [note])], 5)
 

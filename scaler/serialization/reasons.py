@@ -1,4 +1,4 @@
-"""Texts about what did not pickle or did not open. None of them raises, whatever the object does."""
+"""Texts about what did not pickle or open. None of them raises, whatever the object does."""
 
 from __future__ import annotations
 
