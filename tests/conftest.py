@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
-
 import pytest
 
-if TYPE_CHECKING or find_spec("actors.testkit.leaks"):
-    from actors.testkit.leaks import no_leaks
+from actors.testkit.leaks import no_leaks
 
-    @pytest.fixture(autouse=True)
-    def _nothing_is_left_behind(no_leaks: None) -> None:
-        """Fail a test that leaves an actor, process, thread or file descriptor."""
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind(no_leaks: None) -> None:
+    """Fail a test that leaves an actor, process, thread or file descriptor."""
