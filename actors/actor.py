@@ -48,7 +48,8 @@ class Actor:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        handlers = dict(cls.handlers)
+        # By name, so that a subclass may override a handler without marking it again.
+        handlers = {kind: getattr(cls, method.__name__) for kind, method in cls.handlers.items()}
         for method in vars(cls).values():
             for message_type in getattr(method, "handled_types", ()):
                 handlers[message_type] = method

@@ -1,1 +1,1 @@
-"""Where decisions meet the world: the poll loop, node threads, the launcher and its children."""
+"""Where cores meet the machine: the poll loop, threads, processes. Decides nothing."""

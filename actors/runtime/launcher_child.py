@@ -70,7 +70,7 @@ def close_others(kept: Sequence[int]) -> None:
 
 def open_fds() -> list[int]:
     """The open file descriptors of this process."""
-    listed = [int(name) for name in os.listdir(_FD_DIRECTORY)]  # noqa: PTH208 - heavy import
+    listed = [int(name) for name in os.listdir(_FD_DIRECTORY)]
     return [fd for fd in listed if is_open(fd)]  # without the one that listed them
 
 

@@ -90,7 +90,7 @@ def _set_up_interpreter(prefix: str, exec_prefix: str) -> None:
     sys.modules["__main__"].__dict__["__builtins__"] = builtins
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
-    setattr(builtins, "help", _sitebuiltins._Helper())  # noqa: B010
+    setattr(builtins, "help", _sitebuiltins._Helper())
 
 
 class _Child:
@@ -253,7 +253,7 @@ class _Keeper:
         A living child adopts its own orphans, so who came up to this process was left by a dead one.
         """
         orphans = [pid for pid in _child_pids() if pid not in self._living]
-        return any([_kill(pid) for pid in orphans])  # noqa: C419 - all of them
+        return any([_kill(pid) for pid in orphans])
 
     def _read_faults(self) -> None:
         try:
@@ -318,7 +318,7 @@ def _child_pids() -> list[int]:
     if not AVAILABLE:
         return []
     me = str(os.getpid()).encode()  # a kernel without that file
-    pids = [name for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208
+    pids = [name for name in os.listdir("/proc") if name.isdecimal()]
     stats = {pid: _read_file(f"/proc/{pid}/stat") for pid in pids}
     # "pid (name) state parent ...", and the name may hold anything
     return [
@@ -330,7 +330,7 @@ def _child_pids() -> list[int]:
 
 def _read_file(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is a heavy import
+        with open(path, "rb") as file:
             return file.read()
     except OSError:
         return None

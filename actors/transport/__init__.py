@@ -1,1 +1,1 @@
-"""How envelopes travel between nodes."""
+"""Bytes between processes."""

@@ -18,7 +18,7 @@ import msgspec
 from scaler.client.lazy import LOCK, NO_CALLBACKS, OPEN, LazyFuture, T
 from scaler.client.loops import in_loop_callback
 from scaler.client.outcome import Canceller, CancelOutcome, ProfilingInfo, check_cancel
-from scaler.errors import ClientError, SerializationError
+from scaler.errors import ClientError, InternalError, SerializationError, WorkerDiedError
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.protocol.tasks import RowStatus, TaskRow
 from scaler.serialization.exceptions import load_exception
@@ -70,6 +70,11 @@ class ScalerFuture(LazyFuture[T]):
         self._built = None
         self._waiters = ()
         self._done_callbacks = NO_CALLBACKS
+
+    @property
+    def session(self) -> Canceller:
+        """The client that submitted the task."""
+        return self._session
 
     def __repr__(self) -> str:
         return f"<ScalerFuture task={self.task_id} {self._describe()}>"
@@ -300,6 +305,10 @@ def resolve_rows(pairs: Sequence[tuple[ScalerFuture, TaskRow]]) -> list[ScalerFu
 
 def _open_row(row: TaskRow) -> tuple[Any, BaseException | None]:
     """Return value and exception of an attempt that ended."""
+    if row.status is RowStatus.WORKER_DIED:
+        return None, WorkerDiedError(row.payload.decode())
+    if row.status is RowStatus.INTERNAL:
+        return None, InternalError(row.payload.decode())
     if row.status is not _SUCCEEDED:
         return None, load_exception(row.payload)
     try:

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import msgspec
 
+from scaler import place
 from scaler.executor.channel import Channel
 from scaler.executor.guard import TaskGuard
 from scaler.executor.interrupt import Interrupter
@@ -29,6 +30,7 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
         payload: an `ExecutorConfig`.
         fds: socket, page, read end of the claim pipe.
     """
+    place.inside_task = True
     for fd in fds:
         os.set_inheritable(fd, False)
     socket_fd, page_fd, claim_fd = fds

@@ -166,6 +166,10 @@ class ClientDisconnect(Message, frozen=True):
     grace_s: float
 
 
+class AwaitWorker(Message, frozen=True):
+    """Asked of the scheduler. The reply comes when there is a worker."""
+
+
 class GetStatus(Message, frozen=True):
     """Asked of the scheduler. Reply: `SchedulerStatus`."""
 

@@ -1,0 +1,97 @@
+"""Open requests of a node and their deadlines."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actors.core.cell import Cell
+    from actors.ref import Address
+
+_TIMEOUT_CLASSES = 1_000
+
+
+class OpenAsk:
+    """One request that has no answer yet."""
+
+    __slots__ = ("cell", "target", "then")
+
+    def __init__(self, target: Address, then: Callable[[Any], None], cell: Cell | None) -> None:
+        self.target = target
+        self.then = then
+        self.cell = cell
+        """The asking actor; `None` if the ask came from outside."""
+
+
+class Asks:
+    """Requests by number. Requests of one timeout expire in the order they were made, so each
+    timeout has a queue and nothing is sorted.
+
+    `open` may be called from any thread, the rest from the node's.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, OpenAsk] = {}
+        self._deadlines: dict[float, deque[tuple[float, int]]] = {}
+        self._numbers = count(1)
+
+    def open(self, ask: OpenAsk, timeout_s: float, now_s: float) -> int:
+        """Enter a request and return its number."""
+        if timeout_s <= 0:
+            raise ValueError(f"the timeout of an ask must be > 0 seconds, got {timeout_s}")
+        number = next(self._numbers)
+        self._open[number] = ask
+        queue = self._deadlines.get(timeout_s)
+        if queue is None:
+            queue = self._deadlines.setdefault(timeout_s, deque())
+        queue.append((now_s + timeout_s, number))
+        return number
+
+    def take(self, number: int) -> OpenAsk | None:
+        """Close a request; `None` if it is closed already."""
+        return self._open.pop(number, None)
+
+    def peek(self, number: int) -> OpenAsk | None:
+        """Return an open request, or `None`."""
+        return self._open.get(number)
+
+    def next_deadline_s(self) -> float | None:
+        """The earliest deadline of an open request, `None` if none is open."""
+        earliest: float | None = None
+        for timeout_s, queue in list(self._deadlines.items()):
+            while queue and queue[0][1] not in self._open:
+                queue.popleft()
+            if not queue:
+                if len(self._deadlines) > _TIMEOUT_CLASSES:
+                    self._deadlines.pop(timeout_s, None)
+            elif earliest is None or queue[0][0] < earliest:
+                earliest = queue[0][0]
+        return earliest
+
+    def expired(self, now_s: float) -> list[int]:
+        """Numbers of the open requests whose deadline has passed. They stay open."""
+        late: list[int] = []
+        for queue in list(self._deadlines.values()):
+            while queue and (queue[0][0] <= now_s or queue[0][1] not in self._open):
+                number = queue.popleft()[1]
+                if number in self._open:
+                    late.append(number)
+        return late
+
+    def of_cell(self, cell: Cell) -> list[int]:
+        """Numbers of the open requests that `cell` made."""
+        return [number for number, ask in list(self._open.items()) if ask.cell is cell]
+
+    def to_node(self, node: str) -> list[int]:
+        """Numbers of the open requests to actors of `node`."""
+        return [number for number, ask in list(self._open.items()) if ask.target.node == node]
+
+    def all(self) -> list[int]:
+        """Numbers of all open requests."""
+        return list(self._open)
+
+    def __len__(self) -> int:
+        return len(self._open)

@@ -1,0 +1,268 @@
+"""`Cell`: the life of one actor, from its first message to its last."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Hashable
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from actors.actor import Actor
+from actors.core.context import CellContext, CellReply
+from actors.core.refs import LocalRef
+from actors.errors import ActorFailedError, ActorStoppedError
+from actors.limits import MESSAGES_PER_RUN, SLOW_HANDLER_S
+from actors.mailbox import Mailbox
+from actors.messages import Envelope, Reply
+from actors.ref import ActorRef, Address
+from actors.signals import DeadLetterReason, Terminated, TerminationReason
+from actors.supervision import Supervision, may_restart
+
+if TYPE_CHECKING:
+    from actors.core.node import NodeCore
+
+_log = logging.getLogger("actors")
+
+
+class CellState(IntEnum):
+    """Where an actor is in its life."""
+
+    RUNNING = 0
+    STOPPED = 1
+
+
+class Cell:
+    """One actor with its mailbox, children, timers and watchers. Owned by its node's thread."""
+
+    __slots__ = (
+        "__weakref__",
+        "actor",
+        "cause",
+        "children",
+        "context",
+        "current",
+        "deferred",
+        "factory",
+        "handlers",
+        "has_end_of_turn",
+        "mailbox",
+        "must_reply",
+        "node",
+        "parent",
+        "reason",
+        "ref",
+        "restarts_s",
+        "scheduled",
+        "state",
+        "stop_requested",
+        "supervision",
+        "timers",
+        "watchers",
+        "watching",
+    )
+
+    def __init__(
+        self,
+        node: NodeCore,
+        address: Address,
+        factory: Callable[[], Actor],
+        *,
+        supervision: Supervision,
+        mailbox_size: int | None,
+        parent: Cell | None,
+    ) -> None:
+        """Make the cell; `start` brings the actor to life."""
+        self.node = node
+        self.factory = factory
+        self.supervision = supervision
+        self.parent = parent
+        self.mailbox = Mailbox(mailbox_size)
+        self.ref = LocalRef(address, self)
+        self.context = CellContext(self)
+        self.children: dict[int, Cell] = {}
+        self.watchers: dict[ActorRef, None] = {}
+        self.watching: dict[ActorRef, None] = {}
+        self.timers: dict[Hashable, tuple[int, Any]] = {}
+        self.deferred: dict[int, CellReply] = {}
+        self.restarts_s: list[float] = []
+        self.current: Envelope | None = None
+        self.must_reply = False
+        self.scheduled = False
+        self.stop_requested = False
+        self.state = CellState.RUNNING
+        self.reason = TerminationReason.STOPPED
+        self.cause = ""
+
+    def start(self) -> None:
+        """Make the actor and run its `on_start`; what either raises goes to the caller."""
+        self.actor = self.factory()
+        self.actor.context = self.context
+        actor_class = type(self.actor)
+        self.handlers = actor_class.handlers
+        self.has_end_of_turn = actor_class.end_of_turn is not Actor.end_of_turn
+        self.actor.on_start()
+
+    def run(self) -> None:
+        """Handle the messages present now, at most `MESSAGES_PER_RUN`."""
+        self.scheduled = False
+        if self.state is CellState.STOPPED:
+            self.drain()
+            return
+        queue = self.mailbox.queue
+        waiting = len(queue)
+        if waiting > self.mailbox.peak:
+            self.mailbox.peak = waiting
+        clock = self.node.clock
+        begun = clock()
+        for _ in range(min(waiting, MESSAGES_PER_RUN)):
+            if self.stop_requested:
+                break
+            item = queue.popleft()
+            self.handle(item)
+            ended = clock()
+            if ended - begun > SLOW_HANDLER_S:
+                self._warn_slow(item, ended - begun)
+            begun = ended
+        self.end_run()
+        if queue and not self.scheduled:
+            self.node.schedule(self)
+
+    def handle(self, item: Envelope | Reply) -> None:
+        """Handle one message or one reply."""
+        self.mailbox.handled += 1
+        if type(item) is Reply:
+            self._handle_reply(item)
+            return
+        assert type(item) is Envelope
+        message = item.message
+        message_type = type(message)
+        if message_type is Terminated and not self._still_watches(message.ref):
+            return
+        handler = self.handlers.get(message_type)
+        if handler is None:
+            self._unhandled(item)
+            return
+        self.current = item
+        request = item.request
+        self.must_reply = request != 0
+        try:
+            handler(self.actor, message)
+        except Exception as error:
+            self.failed(error)
+        if request and self.must_reply:
+            self.context.reply(None)
+        self.current = None
+
+    def call(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Run a callback of the actor, guarded like a handler."""
+        try:
+            function(argument)
+        except Exception as error:
+            self.failed(error)
+
+    def end_run(self) -> None:
+        """Run the actor's `end_of_turn`; end the actor if it was asked to stop."""
+        if self.has_end_of_turn and not self.stop_requested:
+            try:
+                self.actor.end_of_turn()
+            except Exception as error:
+                self.failed(error)
+        if self.stop_requested:
+            self.terminate()
+
+    def failed(self, error: Exception) -> None:
+        """A handler raised: tell the asker, then restart or stop."""
+        text = "".join(traceback.format_exception(error))
+        if self.must_reply:
+            self.context.reply(ActorFailedError(repr(error), text))
+        if may_restart(self.supervision, self.restarts_s, self.node.now()):
+            self.restarts_s.append(self.node.now())
+            _log.warning("actor %s failed and is restarted: %r", self.ref.name, error)
+            self._restart()
+            return
+        _log.error("actor %s failed and is stopped: %r", self.ref.name, error, exc_info=error)
+        self.reason = TerminationReason.FAILED
+        self.cause = repr(error)
+        self.stop_requested = True
+
+    def _restart(self) -> None:
+        self._let_go()
+        try:
+            self.start()
+        except Exception as error:
+            self.failed(error)
+
+    def terminate(self) -> None:
+        """End the actor: children first, then `on_stop`, then the watchers are told."""
+        if self.state is CellState.STOPPED:
+            return
+        self.state = CellState.STOPPED
+        self._let_go()
+        try:
+            self.actor.on_stop()
+        except Exception as error:
+            _log.exception("actor %s failed in on_stop", self.ref.name)
+            self.reason, self.cause = TerminationReason.FAILED, repr(error)
+        self.node.forget(self)
+        self.drain()
+        terminated = Terminated(self.ref, self.reason, self.cause)
+        for watcher in self.watchers:
+            watcher.deliver(Envelope(terminated, self.ref))
+        self.watchers.clear()
+
+    def _let_go(self) -> None:
+        """Give up what one instance of the actor held."""
+        for child in reversed(list(self.children.values())):
+            child.terminate()
+        self.node.timers.cancel_all(self)
+        self.node.forget_asks(self)
+        for ref in list(self.watching):
+            self.context.unwatch(ref)
+        for reply in list(self.deferred.values()):
+            reply.fail(self._stopped_error())
+
+    def drain(self) -> None:
+        """Turn what still waits in a stopped actor's mailbox into dead letters."""
+        queue = self.mailbox.queue
+        while queue:
+            item = queue.popleft()
+            if type(item) is Envelope:
+                if item.request and item.sender is not None:
+                    item.sender.deliver(Reply(item.request, self._stopped_error()))
+                self.node.dead_letter(item, self.ref.name, DeadLetterReason.STOPPED)
+
+    def _still_watches(self, ref: ActorRef) -> bool:
+        """Whether the end of `ref` is still to be told here; it is told once."""
+        if self.watching.pop(ref, self) is self:
+            return False
+        self.node.forget_watch(ref, self.ref)
+        return True
+
+    def _handle_reply(self, reply: Reply) -> None:
+        ask = self.node.asks.take(reply.request)
+        if ask is None:
+            late = Envelope(reply.message)
+            self.node.dead_letter(late, self.ref.name, DeadLetterReason.LATE_REPLY)
+            return
+        self.call(ask.then, reply.message)
+
+    def _unhandled(self, item: Envelope) -> None:
+        if item.request and item.sender is not None:
+            kind = type(item.message).__qualname__
+            error = ActorFailedError(f"{type(self.actor).__qualname__} has no handler for {kind}")
+            item.sender.deliver(Reply(item.request, error))
+        self.node.dead_letter(item, self.ref.name, DeadLetterReason.UNHANDLED)
+
+    def _stopped_error(self) -> ActorStoppedError:
+        why = f": {self.cause}" if self.cause else ""
+        return ActorStoppedError(f"actor {self.ref.name} has stopped{why}")
+
+    def _warn_slow(self, item: Envelope | Reply, seconds: float) -> None:
+        _log.warning(
+            "actor %s took %.3f s to handle %s; handlers must not block, "
+            "do long work in another process",
+            self.ref.name,
+            seconds,
+            type(item.message).__qualname__,
+        )

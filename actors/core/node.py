@@ -1,0 +1,357 @@
+"""`NodeCore`: all actors of one node. Time and wake-ups are given to it; it does no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from actors.actor import Actor
+from actors.core.asks import Asks, OpenAsk
+from actors.core.cell import Cell, CellState
+from actors.core.guardian import UnwatchActor, WatchActor, guardian_address
+from actors.core.refs import LocalRef, RemoteRef
+from actors.core.timers import Timers
+from actors.errors import (
+    ActorsError,
+    AskTimeoutError,
+    DeliveryError,
+    MailboxFullError,
+    SystemClosedError,
+)
+from actors.future import AskFuture
+from actors.limits import DEAD_LETTERS_KEPT, PASSES_PER_TURN
+from actors.messages import Envelope, Reply
+from actors.ref import ActorRef, Address
+from actors.signals import DeadLetter, DeadLetterReason, Terminated, TerminationReason
+from actors.supervision import Supervision
+
+
+class NodeCore:
+    """The actors of a node: names, ready list, asks, timers, dead letters.
+
+    Any thread may append to `ready` and `outgoing` (through refs) and open asks from outside; all
+    else belongs to the node's thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        clock: Callable[[], float],
+        wake: Callable[[], None],
+        on_own_thread: Callable[[], bool],
+        wait_for_room: Callable[[Cell], bool],
+    ) -> None:
+        """Make an empty node.
+
+        Args:
+            name: the node's name, unique in its system.
+            clock: monotonic seconds.
+            wake: ends the node's sleep; called from other threads.
+            on_own_thread: whether the caller is the node's thread.
+            wait_for_room: blocks another thread until the cell's mailbox has room, False if not.
+        """
+        self.name = name
+        self.clock = clock
+        self.wake = wake
+        self.on_own_thread = on_own_thread
+        self.wait_for_room = wait_for_room
+        self.sleeping = False
+        self.closed = False
+        self.lag_s = 0.0
+        self.ready: deque[Cell] = deque()
+        self.outgoing: deque[tuple[Address, Envelope | Reply]] = deque()
+        self.after_turn: list[Callable[[], None]] = []
+        self.asks = Asks()
+        self.timers = Timers()
+        self.cells: dict[int, Cell] = {}
+        self.names: dict[str, Cell] = {}
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT)
+        self.dead_letter_count = 0
+        self.dead_letter_listeners: dict[ActorRef, None] = {}
+        self.remote_watches: dict[ActorRef, dict[ActorRef, None]] = {}
+        self._number = 0
+        self._wakes: deque[tuple[AskFuture, Any]] = deque()
+
+    def now(self) -> float:
+        """Seconds on the node's clock: monotonic time without the stalls of this process."""
+        return self.clock() - self.lag_s
+
+    # --- a turn -----------------------------------------------------------------------------
+
+    def run_ready(self) -> None:
+        """Run the actors that have messages, in passes, until all is quiet (bounded)."""
+        ready = self.ready
+        for _ in range(PASSES_PER_TURN):
+            if not ready:
+                return
+            for _ in range(len(ready)):
+                ready.popleft().run()
+
+    def fire(self) -> None:
+        """Handle the timers that are due, and end the asks whose deadline has passed."""
+        now_s = self.now()
+        touched: dict[int, Cell] = {}
+        last = self.timers.last_serial
+        while (due := self.timers.take_due(now_s, last)) is not None:
+            cell, message = due
+            if cell.stop_requested:
+                continue
+            cell.handle(Envelope(message, cell.ref))
+            touched[cell.ref.address.number] = cell
+        for number in self.asks.expired(now_s):
+            ask = self.asks.peek(number)
+            if ask is not None:
+                self._answer(number, ask, self._late(ask))
+        for cell in touched.values():
+            cell.end_run()
+
+    def wake_waiters(self) -> None:
+        """Call back who waits: the last act of a turn, so that no one wakes into a busy GIL."""
+        callbacks, self.after_turn = self.after_turn, []
+        for callback in callbacks:
+            callback()
+        while self._wakes:
+            future, outcome = self._wakes.popleft()
+            future.settle(outcome)
+
+    def next_event_s(self) -> float | None:
+        """When a timer or a deadline is due next, on the node's clock."""
+        timer_s, ask_s = self.timers.next_due_s(), self.asks.next_deadline_s()
+        if timer_s is None or ask_s is None:
+            return ask_s if timer_s is None else timer_s
+        return min(timer_s, ask_s)
+
+    def schedule(self, cell: Cell) -> None:
+        """Have `cell` run in this turn or the next. Thread-safe."""
+        if not cell.scheduled:
+            cell.scheduled = True
+            self.ready.append(cell)
+        if self.sleeping:
+            self.wake()
+
+    # --- actors -----------------------------------------------------------------------------
+
+    def spawn(
+        self,
+        actor_class: type[Actor],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        name: str | None,
+        supervision: Supervision,
+        mailbox_size: int | None,
+        parent: Cell | None,
+    ) -> ActorRef:
+        """Make an actor and start it; what its constructor or `on_start` raises goes out."""
+        self._number += 1
+        number = self._number
+        if name is None:
+            name = f"{actor_class.__name__.lower()}-{number}"
+        if name in self.names:
+            raise ValueError(f"node {self.name} already has an actor named {name!r}")
+        cell = Cell(
+            self,
+            Address(self.name, number, name),
+            partial(actor_class, *args, **kwargs),
+            supervision=supervision,
+            mailbox_size=mailbox_size,
+            parent=parent,
+        )
+        self.cells[number] = cell
+        self.names[name] = cell
+        if parent is not None:
+            parent.children[number] = cell
+        try:
+            cell.start()
+        except BaseException:
+            cell.state = CellState.STOPPED
+            self.forget(cell)
+            raise
+        if cell.has_end_of_turn:
+            self.schedule(cell)
+        return cell.ref
+
+    def forget(self, cell: Cell) -> None:
+        """Strike a stopped actor from the tables."""
+        address = cell.ref.address
+        self.cells.pop(address.number, None)
+        self.names.pop(address.name, None)
+        if cell.parent is not None:
+            cell.parent.children.pop(address.number, None)
+
+    def resolve(self, address: Address) -> ActorRef:
+        """Return a ref for an address that came with a message."""
+        if address.node != self.name:
+            return RemoteRef(address, self)
+        cell = self.cells.get(address.number)
+        return RemoteRef(address, self) if cell is None else cell.ref
+
+    def stop_all(self) -> None:
+        """End all actors, the youngest first."""
+        for cell in reversed(list(self.cells.values())):
+            cell.terminate()
+
+    def watch(self, ref: ActorRef, watcher: ActorRef) -> None:
+        """Have `watcher` told when `ref` ends."""
+        if isinstance(ref, LocalRef) and ref.cell.state is not CellState.STOPPED:
+            ref.cell.watchers[watcher] = None
+        elif ref.address.node == self.name:
+            watcher.deliver(Envelope(Terminated(ref, TerminationReason.UNKNOWN)))
+        else:
+            self.remote_watches.setdefault(ref, {})[watcher] = None
+            self.tell_guardian(ref.address.node, WatchActor(ref.address, watcher))
+
+    def unwatch(self, ref: ActorRef, watcher: ActorRef) -> None:
+        """Take `watcher` off the list of `ref`."""
+        if isinstance(ref, LocalRef):
+            ref.cell.watchers.pop(watcher, None)
+        elif ref.address.node != self.name:
+            self.forget_watch(ref, watcher)
+            self.tell_guardian(ref.address.node, UnwatchActor(ref.address, watcher))
+
+    def forget_watch(self, ref: ActorRef, watcher: ActorRef) -> None:
+        """`watcher` waits no longer for an actor of another node."""
+        watchers = self.remote_watches.get(ref)
+        if watchers is not None:
+            watchers.pop(watcher, None)
+            if not watchers:
+                del self.remote_watches[ref]
+
+    def tell_guardian(self, node: str, message: object) -> None:
+        """Tell the guardian of another node. Thread-safe."""
+        RemoteRef(guardian_address(node), self).deliver(Envelope(message))
+
+    # --- asks -------------------------------------------------------------------------------
+
+    def open_ask(
+        self, target: Address, then: Callable[[Any], None], cell: Cell, timeout_s: float
+    ) -> int:
+        """Enter an actor's request and return its number."""
+        return self.asks.open(OpenAsk(target, then, cell), timeout_s, self.now())
+
+    def ask_from_outside(self, ref: ActorRef, message: object, timeout_s: float) -> AskFuture:
+        """Send a request of a thread outside of actors. Thread-safe."""
+        if self.closed:
+            raise SystemClosedError(f"the system of actor {ref.name} was closed")
+        future = AskFuture(self.on_own_thread)
+        ask = OpenAsk(ref.address, lambda outcome: self._wakes.append((future, outcome)), None)
+        number = self.asks.open(ask, timeout_s, self.now())
+        ref.deliver(Envelope(message, OutsideRef(self), number))
+        return future
+
+    def forget_asks(self, cell: Cell) -> None:
+        """Drop the open requests of an actor that ends."""
+        for number in self.asks.of_cell(cell):
+            self.asks.take(number)
+
+    def _answer(self, number: int, ask: OpenAsk, outcome: Any) -> None:
+        """Deliver an outcome that no actor sent, behind what has already arrived."""
+        if ask.cell is None:
+            self.asks.take(number)
+            ask.then(outcome)
+        else:
+            ask.cell.ref.deliver(Reply(number, outcome))
+
+    def _late(self, ask: OpenAsk) -> AskTimeoutError:
+        return AskTimeoutError(
+            f"actor {ask.target.name} on {ask.target.node} did not answer in time; "
+            "it may still handle the request"
+        )
+
+    # --- what cannot be delivered -----------------------------------------------------------
+
+    def make_room(self, cell: Cell, envelope: Envelope | Reply) -> bool:
+        """Whether a full mailbox takes `envelope` after all; if not, it is a dead letter."""
+        if type(envelope) is Reply:
+            return True  # replies are bounded by the asks that wait for them
+        if not self.on_own_thread() and self.wait_for_room(cell):
+            return True
+        assert type(envelope) is Envelope
+        cell.mailbox.rejected += 1
+        if envelope.request and envelope.sender is not None:
+            error = MailboxFullError(
+                f"the mailbox of actor {cell.ref.name} is full ({cell.mailbox.size} messages)"
+            )
+            envelope.sender.deliver(Reply(envelope.request, error))
+        self.dead_letter(envelope, cell.ref.name, DeadLetterReason.MAILBOX_FULL)
+        return False
+
+    def undeliverable(
+        self, address: Address, item: Envelope | Reply, error: DeliveryError, why: DeadLetterReason
+    ) -> None:
+        """An outgoing message has nowhere to go."""
+        if type(item) is Envelope:
+            if item.request and item.sender is not None:
+                item.sender.deliver(Reply(item.request, error))
+            self.dead_letter(item, address.name, why)
+        else:
+            self.dead_letter(Envelope(item.message), address.name, why)
+
+    def dead_letter(self, item: Envelope, target: str, reason: DeadLetterReason) -> None:
+        """Note a message that nobody handled, and tell who listens. Thread-safe."""
+        letter = DeadLetter(item.message, item.sender, target, reason)
+        self.dead_letters.append(letter)
+        self.dead_letter_count += 1
+        if not isinstance(item.message, DeadLetter):
+            for listener in list(self.dead_letter_listeners):
+                listener.deliver(Envelope(letter))
+
+    def node_lost(self, name: str, error: DeliveryError) -> None:
+        """Another node is gone: end the asks to it, tell the watchers of its actors."""
+        for number in self.asks.to_node(name):
+            ask = self.asks.peek(number)
+            if ask is not None:
+                self._answer(number, ask, error)
+        for ref in [ref for ref in self.remote_watches if ref.address.node == name]:
+            lost = Terminated(ref, TerminationReason.NODE_LOST, str(error))
+            for watcher in self.remote_watches.pop(ref):
+                watcher.deliver(Envelope(lost))
+
+    def drain(self) -> None:
+        """End what reached a closed node: nobody runs its actors any more. Thread-safe."""
+        while self.ready:
+            try:
+                cell = self.ready.popleft()
+            except IndexError:
+                break
+            cell.scheduled = False
+            cell.drain()
+        self.outgoing.clear()
+        for number in self.asks.all():
+            ask = self.asks.take(number)
+            if ask is not None and ask.cell is None:
+                ask.then(SystemClosedError("the actor system was closed before the reply"))
+        self.wake_waiters()
+
+
+class OutsideRef(ActorRef):
+    """The sender of asks that come from outside of actors: it takes replies only."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: NodeCore) -> None:
+        super().__init__(Address(node.name, 0, "outside"))
+        self.node = node
+
+    def deliver(self, envelope: Envelope | Reply) -> None:
+        """Close the ask that `envelope` answers; anything else is a dead letter."""
+        if type(envelope) is Reply:
+            ask = self.node.asks.take(envelope.request)
+            if ask is not None:
+                ask.then(envelope.message)
+                if self.node.sleeping:
+                    self.node.wake()
+                return
+            envelope = Envelope(envelope.message)
+        assert type(envelope) is Envelope
+        self.node.dead_letter(envelope, "outside", DeadLetterReason.LATE_REPLY)
+
+    def ask(self, message: object, timeout: float = 0.0) -> AskFuture:
+        """Raise: nobody can be asked here."""
+        raise ActorsError("this ref belongs to a thread, which cannot be asked")
+
+    def stop(self) -> None:
+        """Do nothing: a thread is not stopped by its ref."""

@@ -1,0 +1,325 @@
+"""`ActorSystem`: what a program starts. One node in a thread, more in child processes."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from actors.actor import DEFAULT_SUPERVISION, Actor
+from actors.core.guardian import (
+    GUARDIAN_NUMBER,
+    CallOnNode,
+    PingNode,
+    SpawnActor,
+    StopNode,
+    guardian_address,
+)
+from actors.core.refs import RemoteRef
+from actors.errors import (
+    ActorNotFoundError,
+    ActorsError,
+    DeliveryError,
+    ForkedProcessError,
+    LaunchError,
+    SystemClosedError,
+)
+from actors.future import AskFuture
+from actors.limits import LAUNCH_TIMEOUT_S, STOP_TIMEOUT_S
+from actors.ref import ActorRef
+from actors.runtime.launcher import ExitStatus, Launcher
+from actors.runtime.loop import NodeLoop
+from actors.runtime.poller import Poller
+from actors.runtime.process import start_node_process
+from actors.runtime.thread import NodeThread
+from actors.signals import DeadLetter
+from actors.supervision import Supervision
+
+
+class Node:
+    """A handle on one node of a system: a place where actors live. Thread-safe."""
+
+    def __init__(self, system: ActorSystem, name: str, guardian: ActorRef) -> None:
+        """Made by `ActorSystem`."""
+        self._system = system
+        self._guardian = guardian
+        self.name = name
+        self.ended = threading.Event()
+        """Set when the node's process has been reaped."""
+        self.exit_cause = ""
+        """How the process ended, in words; empty while it runs."""
+
+    def spawn(
+        self,
+        actor_class: type[Actor],
+        *args: Any,
+        name: str | None = None,
+        supervision: Supervision = DEFAULT_SUPERVISION,
+        mailbox_size: int | None = None,
+        **kwargs: Any,
+    ) -> ActorRef:
+        """Start an actor on this node and wait until it is up.
+
+        Args:
+            actor_class: its class; for a node in another process it must be picklable there.
+            *args: of the constructor.
+            name: unique within the node; default: made from the class's name.
+            supervision: what happens when a handler raises.
+            mailbox_size: messages its mailbox holds.
+            **kwargs: of the constructor.
+
+        Returns:
+            The actor's ref.
+
+        Raises:
+            ValueError: the name is taken.
+            NodeUnreachableError: the node's process has ended.
+            SystemClosedError: the system was closed.
+            Exception: whatever the constructor or `on_start` raised.
+        """
+        request = SpawnActor(actor_class, args, kwargs, name, supervision, mailbox_size)
+        return self._system.wait(self._guardian.ask(request, LAUNCH_TIMEOUT_S))  # type: ignore[no-any-return]
+
+    def stop(self) -> None:
+        """Stop the node's actors, then end its process. Does not wait (see `ended`)."""
+        self._guardian.tell(StopNode())
+
+    def __repr__(self) -> str:
+        state = f"ended: {self.exit_cause}" if self.exit_cause else "running"
+        return f"<Node {self.name}, {state}>"
+
+
+class ActorSystem:
+    """Actors of one program: a node in a thread of this process, and nodes in child processes.
+
+    A context manager. Closed at interpreter exit at the latest; nothing is left running. All
+    methods are thread-safe, and none may be called from within an actor's handler, which has its
+    `context` instead.
+    """
+
+    def __init__(
+        self,
+        name: str = "main",
+        *,
+        preload: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        launch_now: bool = False,
+        on_broken: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Start the system's thread.
+
+        Args:
+            name: name of the node in this process.
+            preload: modules the launcher of child processes imports before it forks them.
+            env: environment of child processes, default: that of now.
+            cwd: their working directory, default: that of now.
+            launch_now: start the launcher at once and not at the first child process.
+            on_broken: called on the node's thread if it ends by an error of ours.
+
+        Raises:
+            LaunchError: the thread did not come up.
+        """
+        self._pid = os.getpid()
+        self._closed = False
+        self._closing = threading.Lock()
+        self._children: dict[str, Node] = {}
+        self._thread = NodeThread(
+            name,
+            preload=("actors.runtime.process", *preload),
+            env=env,
+            cwd=cwd,
+            launch_now=launch_now,
+            on_broken=on_broken,
+        )
+        self._thread.wait_ready()
+        guardian = self._core.cells[GUARDIAN_NUMBER].ref
+        self.node = Node(self, name, guardian)
+        """The node in this process."""
+        _systems.add(self)
+
+    @property
+    def name(self) -> str:
+        """Name of the node in this process."""
+        return self._thread.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
+    def poller(self) -> Poller:
+        """The node thread's poller; to be used on that thread (see `call`)."""
+        return self._loop.poller
+
+    @property
+    def launcher(self) -> Launcher:
+        """The launcher of child processes; to be used on the node's thread (see `call`)."""
+        return self._thread.launcher
+
+    def spawn(
+        self,
+        actor_class: type[Actor],
+        *args: Any,
+        name: str | None = None,
+        supervision: Supervision = DEFAULT_SUPERVISION,
+        mailbox_size: int | None = None,
+        **kwargs: Any,
+    ) -> ActorRef:
+        """Start an actor in this process; see `Node.spawn`."""
+        return self.node.spawn(
+            actor_class,
+            *args,
+            name=name,
+            supervision=supervision,
+            mailbox_size=mailbox_size,
+            **kwargs,
+        )
+
+    def start_node(self, name: str) -> Node:
+        """Start a node in a child process and wait until it is up.
+
+        Raises:
+            ValueError: the name is taken.
+            LaunchError: the process did not come up.
+        """
+        if name == self.name or name in self._children:
+            raise ValueError(f"system {self.name} already has a node named {name!r}")
+        self._check_usable()
+        node = Node(self, name, RemoteRef(guardian_address(name), self._core))
+        self._children[name] = node
+
+        def exited(status: ExitStatus) -> None:
+            node.exit_cause = status.cause
+            self._children.pop(name, None)
+            node.ended.set()
+
+        self.call(lambda: start_node_process(self._loop, self.launcher, name, exited))
+        try:
+            self.wait(node._guardian.ask(PingNode(), LAUNCH_TIMEOUT_S))
+        except (DeliveryError, TimeoutError) as error:
+            raise LaunchError(f"node {name} did not start: {error}") from error
+        return node
+
+    def on_node_thread(self) -> bool:
+        """Whether the caller is the thread of the node in this process."""
+        return self._loop.on_own_thread()
+
+    def find(self, name: str) -> ActorRef:
+        """Return the ref of an actor in this process.
+
+        Raises:
+            ActorNotFoundError: no living actor has this name.
+        """
+        cell = self._core.names.get(name)
+        if cell is None:
+            raise ActorNotFoundError(f"node {self.name} has no actor named {name!r}")
+        return cell.ref
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Call `function` on the node's thread and return what it returns (or raise it)."""
+        return self.wait(self.node._guardian.ask(CallOnNode(function), LAUNCH_TIMEOUT_S))
+
+    def wait(self, future: AskFuture) -> Any:
+        """Wait for a reply. The ask's own deadline bounds it."""
+        self._check_usable()
+        return future.result()
+
+    @property
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """The last messages that nobody handled (at most `limits.DEAD_LETTERS_KEPT`)."""
+        return tuple(self._core.dead_letters)
+
+    def subscribe_dead_letters(self, listener: ActorRef) -> None:
+        """Have `listener` told every `DeadLetter` of this process from now on."""
+        self.call(lambda: self._core.dead_letter_listeners.setdefault(listener, None))
+
+    def unsubscribe_dead_letters(self, listener: ActorRef) -> None:
+        """Undo `subscribe_dead_letters`."""
+        self.call(lambda: self._core.dead_letter_listeners.pop(listener, None))
+
+    def close(self) -> None:
+        """Stop all actors, children before parents, and end all processes and the thread.
+
+        Bounded by about `3 * limits.STOP_TIMEOUT_S`; a second call does nothing.
+
+        Raises:
+            SystemClosedError: the thread did not end in time (an actor blocks in a handler).
+        """
+        if self._pid != os.getpid():
+            return
+        with self._closing:
+            if self._closed:
+                return
+            children = list(self._children.values())
+            for node in children:
+                node.stop()
+            for node in children:
+                if not node.ended.wait(STOP_TIMEOUT_S):
+                    break  # the launcher kills what is left
+            self._closed = True
+            self._thread.close()
+            _systems.discard(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<ActorSystem {self.name}, closed>"
+        actors, nodes = len(self._core.cells) - 1, len(self._children)
+        return f"<ActorSystem {self.name}, {actors} actors here, {nodes} child nodes>"
+
+    @property
+    def _loop(self) -> NodeLoop:
+        return self._thread.loop
+
+    @property
+    def _core(self) -> Any:
+        return self._thread.loop.node
+
+    def _check_usable(self) -> None:
+        if self._pid != os.getpid():
+            raise ForkedProcessError(
+                f"process {os.getpid()} is a fork of {self._pid}, which owns system {self.name}; "
+                "make a system of your own here"
+            )
+        if self._closed:
+            raise SystemClosedError(f"system {self.name} was closed")
+
+    def _abandon(self) -> None:
+        self._closed = True
+        self._thread.abandon()
+
+
+_systems: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for system in list(_systems):
+        try:
+            system.close()
+        except ActorsError as error:  # at exit: say it, and let the interpreter end
+            print(f"actors: {error}")
+
+
+def _abandon_all() -> None:
+    for system in list(_systems):
+        system._abandon()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,36 @@
+"""What a client needs of a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actors import Actor, ActorRef
+
+if TYPE_CHECKING:
+    from scaler.client.session import ClientSession
+
+
+class Connection(Protocol):
+    """The cluster, seen from a client. Thread-safe."""
+
+    scheduler: ActorRef
+    slots: int
+    """Workers there are."""
+
+    def next_client_number(self) -> int:
+        """Return a number that no other client of this cluster has."""
+
+    def spawn(self, actor_class: type[Actor], *args: Any, name: str) -> ActorRef:
+        """Start an actor in this process, on the node that talks to the scheduler."""
+
+    def on_node_thread(self) -> bool:
+        """Whether the caller is that node's thread."""
+
+    def attach(self, session: ClientSession) -> None:
+        """Have `session.break_off` called if the cluster breaks."""
+
+    def detach(self, session: ClientSession) -> None:
+        """Undo `attach`."""
+
+    def close(self) -> None:
+        """End the cluster."""

@@ -1,0 +1,320 @@
+"""`LocalCluster`: scheduler, workers and executors of one program, in its own process."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+from actors import Actor, ActorRef, ActorsError, ActorSystem, Terminated, handles
+from scaler import place
+from scaler.client.client import BaseClient
+from scaler.client.connection import Connection
+from scaler.client.session import ClientSession
+from scaler.cpus import usable_cpus
+from scaler.errors import (
+    ClientClosedError,
+    ClusterBrokenError,
+    ClusterStartError,
+    ForkedClientError,
+    NestedClientError,
+)
+from scaler.limits import CANCEL_GRACE_S, CLIENT_BYTES, CLIENT_TASKS, START_TIMEOUT_S
+from scaler.protocol.tasks import AwaitWorker
+from scaler.scheduler.scheduler import Scheduler
+from scaler.worker.process import ExecutorProcess
+from scaler.worker.worker import Worker
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+_PRELOAD = ("scaler.executor.main", "cloudpickle", "tblib")
+
+
+class Overseer(Actor):
+    """Watches the scheduler and the workers: when one ends by itself, the cluster is broken."""
+
+    def __init__(self, cluster: LocalCluster, watched: Sequence[ActorRef]) -> None:
+        self._cluster = cluster
+        self._watched = watched
+
+    def on_start(self) -> None:
+        """Watch them."""
+        for ref in self._watched:
+            self.context.watch(ref)
+
+    @handles(Terminated)
+    def on_terminated(self, message: Terminated) -> None:
+        """Break the cluster, with the cause."""
+        why = message.cause or message.reason.value
+        self._cluster.break_off(ClusterBrokenError(f"{message.ref.name} has ended: {why}"))
+
+
+class LocalCluster:
+    """A scheduler and workers in a thread of this process; executors are child processes.
+
+    A context manager; `close` also happens at interpreter exit. Thread-safe. Executors see the
+    working directory, environment and `sys.path` of the moment it is made.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        preload: Sequence[str] = (),
+        cancel_grace: float = CANCEL_GRACE_S,
+        start_timeout: float = START_TIMEOUT_S,
+    ) -> None:
+        """Start a cluster and wait until its executors can be started.
+
+        Args:
+            workers: slots, each with one executor process; default: one per core this process
+                may use (affinity and cgroup quota).
+            env: environment variables of the executors, on top of those of this process.
+            preload: modules imported once before the executors are forked.
+            cancel_grace: seconds from interrupt to kill when a running task is cancelled.
+            start_timeout: seconds until a start that does not succeed is given up.
+
+        Raises:
+            ValueError: an argument is out of its range.
+            ClusterStartError: it did not come up; the text says why.
+            NestedClientError: this is a task.
+        """
+        refuse_inside_task()
+        self.slots = usable_cpus() if workers is None else _checked_workers(workers)
+        if not cancel_grace >= 0:
+            raise ValueError(f"cancel_grace must be 0 or more seconds, got {cancel_grace!r}")
+        self._pid = os.getpid()
+        self._closing = threading.Lock()
+        self.closed = False
+        self.broken: Exception | None = None
+        self._decided = threading.Event()
+        """Set when the first executor is up, or the cluster broke."""
+        self._sessions: dict[int, ClientSession] = {}
+        self._client_numbers = count(1)
+        try:
+            self._system = ActorSystem(
+                "scaler",
+                preload=(*_PRELOAD, *preload),
+                env=_environment(env, self.slots),
+                launch_now=True,
+                on_broken=self._on_node_broken,
+            )
+            self._start(cancel_grace, start_timeout)
+        except (ActorsError, OSError) as error:
+            raise ClusterStartError(f"the cluster did not start: {error}") from error
+        _clusters.add(self)
+
+    def _start(self, cancel_grace: float, start_timeout: float) -> None:
+        system = self._system
+        self.scheduler = system.spawn(Scheduler, name="scheduler")
+        launcher, poller = system.launcher, system.poller
+
+        def make_executor(number: int, worker: str, tell: Any) -> ExecutorProcess:
+            return ExecutorProcess(number, worker, poller, launcher, tell)
+
+        workers = [
+            system.spawn(Worker, name, self.scheduler, make_executor, cancel_grace, name=name)
+            for name in (f"worker-{number}" for number in range(1, self.slots + 1))
+        ]
+        self.workers = tuple(workers)
+        system.spawn(Overseer, self, (self.scheduler, *workers), name="overseer")
+        up = self.scheduler.ask(AwaitWorker(), start_timeout)
+        up.add_done_callback(lambda _: self._decided.set())
+        self._decided.wait(start_timeout + 1.0)
+        failure = self.broken or (None if up.done() and not up.exception() else up.exception(0))
+        if failure is not None:
+            system.close()
+            raise ClusterStartError(f"no executor came up: {failure}") from failure
+
+    # --- what clients need (`Connection`) ---------------------------------------------------
+
+    def next_client_number(self) -> int:
+        """Return a number for a new client."""
+        self._check_usable()
+        return next(self._client_numbers)
+
+    def spawn(self, actor_class: type[Actor], *args: Any, name: str) -> ActorRef:
+        """Start an actor on the cluster's node."""
+        return self._system.spawn(actor_class, *args, name=name)
+
+    def on_node_thread(self) -> bool:
+        """Whether the caller is the cluster's thread."""
+        return self._system.on_node_thread()
+
+    def attach(self, session: ClientSession) -> None:
+        """Note a client, to be told if the cluster breaks."""
+        self._sessions[session.number] = session
+
+    def detach(self, session: ClientSession) -> None:
+        """Forget a client."""
+        self._sessions.pop(session.number, None)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def break_off(self, error: Exception) -> None:
+        """The cluster has ended by itself: every open future ends with `error`."""
+        if self.closed or self.broken is not None:
+            return
+        self.broken = error
+        self._decided.set()
+        for session in list(self._sessions.values()):
+            session.break_off(error)
+
+    def _on_node_broken(self, error: BaseException) -> None:
+        self.break_off(ClusterBrokenError(f"the cluster's thread has ended: {error!r}"))
+
+    def close(self) -> None:
+        """Cancel all tasks of all clients, end all processes. Bounded; twice is fine."""
+        if os.getpid() != self._pid:
+            return
+        with self._closing:
+            if self.closed:
+                return
+            for session in list(self._sessions.values()):
+                session.close()
+            self.closed = True
+            self._system.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "broken" if self.broken else "running"
+        return f"<LocalCluster {self.slots} workers, {len(self._sessions)} clients, {state}>"
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedClientError(
+                f"process {os.getpid()} is a fork of {self._pid}, which owns this cluster"
+            )
+        if self.broken is not None:
+            raise self.broken
+        if self.closed:
+            raise ClientClosedError("the cluster was closed; make a new one")
+
+
+def refuse_inside_task() -> None:
+    """Raise if this process is an executor.
+
+    Raises:
+        NestedClientError: a task runs here.
+    """
+    if place.inside_task:
+        raise NestedClientError(
+            "a cluster cannot be started inside a task; submit from the program that owns the "
+            "client, or return what is to be submitted"
+        )
+
+
+def _checked_workers(workers: int) -> int:
+    if not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
+    return workers
+
+
+def _environment(env: Mapping[str, str] | None, slots: int) -> dict[str, str]:
+    """The executors' environment: native thread pools share the cores among the slots."""
+    threads = str(max(1, math.floor(usable_cpus() / slots)))
+    shared = {name: threads for name in _THREAD_VARIABLES}
+    return {**shared, **os.environ, **(env or {})}
+
+
+class Client(BaseClient):
+    """Runs functions in parallel, and cancels them with an answer.
+
+        with Client() as client:
+            future = client.submit(pow, 2, 10)
+            print(future.result())
+
+    A context manager; closed at interpreter exit at the latest. Thread-safe. Works in scripts
+    (no `if __name__ == "__main__"` guard is needed), notebooks, threads and event loops.
+    """
+
+    def __init__(
+        self,
+        cluster: Connection | None = None,
+        *,
+        workers: int | None = None,
+        cancel_finished: bool = True,
+        cancel_grace: float = CANCEL_GRACE_S,
+        credit_tasks: int = CLIENT_TASKS,
+        credit_bytes: int = CLIENT_BYTES,
+        env: Mapping[str, str] | None = None,
+        preload: Sequence[str] = (),
+        start_timeout: float = START_TIMEOUT_S,
+    ) -> None:
+        """Connect to `cluster`, or start one of its own and own it.
+
+        Args:
+            cluster: a `LocalCluster`; `None`: one is started with the arguments below.
+            workers: see `LocalCluster`.
+            cancel_finished: whether cancelling a future that is done gives its value up (default).
+                False is the standard library's contract: it stays as it is.
+            cancel_grace: see `LocalCluster`.
+            credit_tasks: tasks in flight at most; `submit` waits there.
+            credit_bytes: bytes of pickled arguments in flight at most.
+            env: see `LocalCluster`.
+            preload: see `LocalCluster`.
+            start_timeout: see `LocalCluster`.
+
+        Raises:
+            ValueError: an argument is out of its range, or it belongs to a cluster that is there.
+            ClusterStartError: the cluster did not come up; the text says why.
+            ClientClosedError: `cluster` was closed.
+            NestedClientError: this is a task.
+        """
+        refuse_inside_task()
+        own = cluster is None
+        if cluster is None:
+            cluster = LocalCluster(
+                workers,
+                env=env,
+                preload=preload,
+                cancel_grace=cancel_grace,
+                start_timeout=start_timeout,
+            )
+        elif workers is not None or env is not None or preload:
+            raise ValueError("workers, env and preload belong to the cluster: set them there")
+        try:
+            super().__init__(
+                cluster,
+                owns_cluster=own,
+                cancel_finished=cancel_finished,
+                credit_tasks=credit_tasks,
+                credit_bytes=credit_bytes,
+            )
+        except BaseException:
+            if own:
+                cluster.close()
+            raise
+
+
+_clusters: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for cluster in list(_clusters):
+        cluster.close()
+
+
+atexit.register(_close_all)

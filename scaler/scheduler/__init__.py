@@ -1,0 +1,1 @@
+"""The scheduler: every task's state, and which worker runs what."""

@@ -1,0 +1,145 @@
+"""What a scheduler knows: tasks, functions, clients, workers, and the queue."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from actors import ActorRef, DeferredReply
+from scaler.limits import EXPECTED_US, FUNCTIONS_KNOWN, PREFETCH_US
+from scaler.protocol.tasks import Function, Task, TaskRow
+from scaler.scheduler.transitions import TaskState
+
+_QUEUE_SLACK = 1_000
+_EWMA_SHIFT = 2
+
+
+class FunctionEntry:
+    """A function and how long it usually runs."""
+
+    __slots__ = ("expected_us", "function")
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.expected_us = EXPECTED_US
+
+    def observe(self, run_s: float) -> None:
+        """Move the expectation a quarter of the way towards one run."""
+        self.expected_us += (int(run_s * 1e6) - self.expected_us) >> _EWMA_SHIFT
+
+
+class FunctionTable:
+    """Functions by id, the oldest forgotten first; records keep their own entry alive."""
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, FunctionEntry] = {}
+
+    def enter(self, function: Function) -> FunctionEntry:
+        """Return the entry of `function`, made now if it is new."""
+        entry = self._entries.get(function.function_id)
+        if entry is None:
+            if len(self._entries) >= FUNCTIONS_KNOWN:
+                del self._entries[next(iter(self._entries))]
+            entry = self._entries[function.function_id] = FunctionEntry(function)
+        return entry
+
+
+class ClientEntry:
+    """One client: where its results go, and how many tasks it has here."""
+
+    __slots__ = ("leaving", "number", "open", "ref", "rows")
+
+    def __init__(self, number: int, ref: ActorRef) -> None:
+        self.number = number
+        self.ref = ref
+        self.open = 0
+        self.rows: list[TaskRow] = []
+        self.leaving: list[DeferredReply] | None = None
+        """Who waits for its last task to end; `None` while it is here."""
+
+
+class WorkerEntry:
+    """One worker: what was sent to it and not answered."""
+
+    __slots__ = ("batch", "blocked", "credit", "listed", "load_us", "name", "outstanding", "ref")
+
+    def __init__(self, name: str, ref: ActorRef, credit: int) -> None:
+        self.name = name
+        self.ref = ref
+        self.credit = credit
+        self.outstanding: dict[int, TaskRecord] = {}
+        self.load_us = 0
+        self.blocked = False
+        """A long task runs there: nothing is sent ahead until its next row."""
+        self.listed = False
+        """Whether it is in the scheduler's list of open workers."""
+        self.batch: list[TaskRecord] = []
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may get another task."""
+        return (
+            not self.blocked and self.load_us < PREFETCH_US and len(self.outstanding) < self.credit
+        )
+
+
+class TaskRecord(msgspec.Struct, gc=False):
+    """One task that has not ended. Its references are cut when it ends, so no cycle stays."""
+
+    task: Task
+    entry: FunctionEntry
+    client: ClientEntry
+    state: TaskState = TaskState.QUEUED
+    worker: WorkerEntry | None = None
+    expected_us: int = 0
+    """What it counts in its worker's load."""
+    force: bool = False
+    """The strongest cancel that was passed on."""
+    cancels: list[DeferredReply] | None = None
+    """Who waits for the answer to a cancel."""
+
+    @property
+    def story(self) -> str:
+        """The task in one line, for errors."""
+        where = "" if self.worker is None else f" on worker {self.worker.name}"
+        return (
+            f"task {self.task.task_id} ({self.entry.function.name}), "
+            f"attempt {self.task.attempt}, {self.state.name}{where}"
+        )
+
+
+class TaskQueue:
+    """Task ids in order. What left is skipped when it comes up; the dead never outnumber us."""
+
+    def __init__(self) -> None:
+        self._ids: deque[int] = deque()
+        self.length = 0
+
+    def push(self, record: TaskRecord) -> None:
+        """Add a new task at the end."""
+        self._ids.append(record.task.task_id)
+        self.length += 1
+
+    def push_front(self, record: TaskRecord) -> None:
+        """Add a returned task at the front: it has waited longest."""
+        self._ids.appendleft(record.task.task_id)
+        self.length += 1
+
+    def discard(self, records: dict[int, TaskRecord]) -> None:
+        """One of the queued tasks was struck from `records`."""
+        self.length -= 1
+        if len(self._ids) > 2 * self.length + _QUEUE_SLACK:
+            self._ids = deque(
+                task_id
+                for task_id in self._ids
+                if task_id in records and records[task_id].state is TaskState.QUEUED
+            )
+
+    def pop(self, records: dict[int, TaskRecord]) -> TaskRecord:
+        """Take the first task that is still queued. There must be one."""
+        while True:
+            record = records.get(self._ids.popleft())
+            if record is not None and record.state is TaskState.QUEUED:
+                self.length -= 1
+                return record
