@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from actors.core.guardian import (
     StopNode,
     guardian_address,
 )
+from actors.core.node import NodeCore
 from actors.core.refs import RemoteRef
 from actors.errors import (
     ActorNotFoundError,
@@ -288,7 +290,7 @@ class ActorSystem:
         return self._thread.loop
 
     @property
-    def _core(self) -> Any:
+    def _core(self) -> NodeCore:
         return self._thread.loop.node
 
     def _check_usable(self) -> None:
@@ -313,7 +315,7 @@ def _close_all() -> None:
         try:
             system.close()
         except ActorsError as error:  # at exit: say it, and let the interpreter end
-            print(f"actors: {error}")
+            sys.stderr.write(f"actors: {error}\n")
 
 
 def _abandon_all() -> None:

@@ -227,7 +227,7 @@ def refuse_inside_task() -> None:
 
 
 def _checked_workers(workers: int) -> int:
-    if not isinstance(workers, int) or workers < 1:
+    if type(workers) is not int or workers < 1:
         raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
     return workers
 
@@ -235,7 +235,7 @@ def _checked_workers(workers: int) -> int:
 def _environment(env: Mapping[str, str] | None, slots: int) -> dict[str, str]:
     """The executors' environment: native thread pools share the cores among the slots."""
     threads = str(max(1, math.floor(usable_cpus() / slots)))
-    shared = {name: threads for name in _THREAD_VARIABLES}
+    shared = dict.fromkeys(_THREAD_VARIABLES, threads)
     return {**shared, **os.environ, **(env or {})}
 
 

@@ -1,4 +1,4 @@
-"""`Guardian`: the first actor of every node. Other nodes spawn, stop and watch actors through it."""
+"""`Guardian`: the first actor of every node, through which others spawn, stop and watch."""
 
 from __future__ import annotations
 

@@ -69,9 +69,7 @@ class NodeLoop:
             mailbox_size=None,
             parent=None,
         )
-        self._codec = Codec(
-            self.node.resolve, opaque.pack, opaque.unpack, opaque.find_message_type
-        )
+        self._codec = Codec(self.node.resolve, opaque.pack, opaque.unpack, opaque.find_message_type)
 
     def on_own_thread(self) -> bool:
         """Whether the caller is the loop's thread."""
@@ -291,4 +289,3 @@ class NodeLoop:
     def _envelope(self, wire: WireItem, message: Any) -> Envelope:
         sender = None if wire.sender is None else self.node.resolve(wire.sender)
         return Envelope(message, sender, wire.request)
-

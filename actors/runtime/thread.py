@@ -91,12 +91,15 @@ class NodeThread:
             raise SystemClosedError(f"node {self.name} did not end within {2 * timeout_s:g} s")
 
     def abandon(self) -> None:
-        """Close the descriptors in a fork of this process."""
-        if self._launcher is not None:
-            self._launcher.abandon()
+        """Close the descriptors in a fork of this process.
+
+        The poller first: what is taken out of its kernel list here would be missing in the parent.
+        """
         if self._ready.is_set() and self._error is None:
+            self.loop.poller.close()
             self.loop.abandon()
-            self.loop.poller.abandon()
+        if self._launcher is not None:
+            self._launcher.close()
 
     def _main(self) -> None:
         try:

@@ -131,7 +131,7 @@ class FrameStream:
         """Whether `received` starts with a whole frame (or with one that is too long)."""
         if len(received) < HEADER.size:
             return False
-        (length,) = HEADER.unpack_from(received)
+        length: int = HEADER.unpack_from(received)[0]
         return length > self._frame_bytes_max or len(received) >= HEADER.size + length
 
     def _write(self) -> None:

@@ -59,9 +59,7 @@ class BaseClient:
 
     # --- submit -----------------------------------------------------------------------------
 
-    def submit(
-        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> ScalerFuture[R]:
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[R]:
         """Run `fn(*args, **kwargs)` in an executor and return its future.
 
         What can be imported travels by name, the rest by value. An `async def` is run with
@@ -175,26 +173,18 @@ class BaseClient:
             For each, in the order given, whether it is cancelled now.
         """
         timeout_s = check_cancel(timeout, grace)
-        listed = list(futures)
+        listed: list[Any] = list(futures)
         strangers = [future for future in listed if not isinstance(future, ScalerFuture)]
         if strangers:
             raise TypeError(f"cancel() takes this package's futures, got {strangers[0]!r}")
-        own = {
-            future.task_id: future
-            for future in listed
-            if future.session is self._session and not future.done()
-        }
-        if own and not self._session.closed:
-            self._session.cancel_many(tuple(own.values()), force, timeout_s, grace)
-        answers = []
-        for future in listed:
-            asked = future.session is self._session and future.task_id in own
-            answers.append(
-                future.cancelled()
-                if asked
-                else future.cancel(force=force, timeout=timeout_s, grace=grace)
-            )
-        return answers
+        session: object = self._session
+        own = {f: None for f in listed if f.session is session and not f.done()}
+        if own:
+            self._session.cancel_many(tuple(own), force, timeout_s, grace)
+        return [
+            f.cancelled() if f in own else f.cancel(force=force, timeout=timeout_s, grace=grace)
+            for f in listed
+        ]
 
     # --- views and the end ------------------------------------------------------------------
 
@@ -256,4 +246,3 @@ class BaseClient:
             f"<Client {session.number}, {state}, {tasks} tasks and {size_bytes} bytes in flight, "
             f"{self.cluster.slots} workers>"
         )
-

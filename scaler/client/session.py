@@ -17,9 +17,9 @@ from scaler.client.chunking import ItemTimes
 from scaler.client.credit import Credit
 from scaler.client.future import ScalerFuture
 from scaler.client.future_manager import ClientFutureManager, CloseManager
-from scaler.client.output import OutputThread
 from scaler.client.outcome import CancelOutcome
-from scaler.client.submissions import Submission, Submissions
+from scaler.client.output import OutputThread
+from scaler.client.submissions import Submission, Submissions, SubmissionsReady
 from scaler.errors import ClientClosedError, ForkedClientError
 from scaler.limits import CANCEL_TIMEOUT_S, CLOSE_GRACE_S, CLOSE_TIMEOUT_S
 from scaler.protocol.tasks import CLIENT_SHIFT, Function, Task, TaskOutput
@@ -67,7 +67,7 @@ class ClientSession:
         self._task_ids = count((self.number << CLIENT_SHIFT) + 1)
         self._callbacks = CallbackThread(f"scaler-callbacks-{self.number}")
         self._output = OutputThread(f"scaler-output-{self.number}")
-        self.submissions = Submissions(lambda message: self.manager.tell(message))
+        self.submissions = Submissions(self._announce)
         self.open: dict[int, tuple[ScalerFuture, int]] = {}
         """The manager's table of open futures; here too for the day the node's thread ends."""
         self.manager: ActorRef = connection.spawn(
@@ -78,6 +78,9 @@ class ClientSession:
             name=f"future-manager-{self.number}",
         )
         connection.attach(self)
+
+    def _announce(self, message: SubmissionsReady) -> None:
+        self.manager.tell(message)
 
     # --- submit -----------------------------------------------------------------------------
 
