@@ -109,17 +109,25 @@ class _Writer:
         return self._places[id(error)]
 
     def _row(self, error: BaseException) -> _Row:
-        members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-        notes = getattr(error, "__notes__", None)
+        in_group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        members = tuple(place for place in map(self._place, in_group) if place >= 0)
+        notes = _notes(error)
+        if len(members) < len(in_group):
+            notes.append(f"{len(in_group) - len(members)} more of this group were left out")
         return _Row(
             body=body_of(error),
             frames=rows_of(error.__traceback__),
-            notes=[note for note in notes if type(note) is str] if type(notes) is list else [],
+            notes=notes,
             cause=self._place(error.__cause__),
             context=self._place(error.__context__),
             suppress_context=error.__suppress_context__,
-            members=tuple(place for place in map(self._place, members) if place >= 0),
+            members=members,
         )
+
+
+def _notes(error: BaseException) -> list[str]:
+    notes = getattr(error, "__notes__", None)
+    return [note for note in notes if type(note) is str] if type(notes) is list else []
 
 
 class _Reader:

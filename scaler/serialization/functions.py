@@ -162,7 +162,10 @@ def _name(fn: Any) -> str:
     """Return `module.qualname`, of an instance that of its type."""
     if isinstance(fn, functools.partial):
         return f"partial of {_name(fn.func)}"[:_NAME_LENGTH]
-    name, module = getattr(fn, "__qualname__", None), getattr(fn, "__module__", None)
+    try:
+        name, module = fn.__qualname__, fn.__module__
+    except Exception:  # an instance, or one whose `__getattr__` raises
+        name = module = None
     if not isinstance(name, str):
         return type_name(fn)[:_NAME_LENGTH]
     return (f"{module}.{name}" if isinstance(module, str) else name)[:_NAME_LENGTH]

@@ -30,6 +30,8 @@ _ITEMS: Final = 100
 
 _ATOMS: Final = {type(None): 0, bool: 0, int: 0, float: 0, complex: 0, str: 0, bytes: 0}
 
+_READS: Final = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+
 _SLOTS: Final = (types.GetSetDescriptorType, types.MemberDescriptorType)
 """Never replaced, and each would keep its class alive."""
 
@@ -164,8 +166,10 @@ def _all_same(values: Mapping[Any, Any], held: _Held) -> bool:
 
 
 def _length(attributes: Mapping[str, Any]) -> int:
-    """Count them without `__slotnames__`, which pickling an instance adds to its class."""
-    return len(attributes) - ("__slotnames__" in attributes)
+    """Count them, without what pickling an instance and reading annotations add to a class."""
+    return (
+        len(attributes) - ("__slotnames__" in attributes) - ("__annotations_cache__" in attributes)
+    )
 
 
 def _contents(function: types.FunctionType) -> dict[int, Any]:
@@ -203,7 +207,7 @@ def _globals_read(code: types.CodeType) -> tuple[str, ...]:
     while pending:
         current = pending.pop()
         for instruction in dis.get_instructions(current):
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            if instruction.opname in _READS:
                 names[instruction.argval] = None
         pending.extend(const for const in current.co_consts if type(const) is types.CodeType)
     return tuple(names)

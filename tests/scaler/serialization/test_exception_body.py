@@ -52,6 +52,14 @@ class Missing(AttributeError):
         super().__init__("missing", name="n", obj=owner)
 
 
+class WrongForBase(UnicodeDecodeError):
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Both(KeywordOnly, LookupError):
     pass
 
@@ -90,6 +98,7 @@ class Reduced(Exception):
         (Slotted(7), ("code",)),
         (Disk("/dev/a"), ("device", "errno", "strerror", "filename")),
         (Decode(1), ("start", "end", "reason", "object", "encoding")),
+        (WrongForBase("text"), ("text",)),
         (Both(key="b"), ("key",)),
         (New(1, 2), ()),
         (Data(3, "text"), ("code", "text")),
@@ -161,13 +170,12 @@ def test_an_exception_that_exits_when_opened_is_described() -> None:
 
 
 class Tagged(ExceptionGroup[Exception]):
+    tag: str
+
     def __new__(cls, tag: str, errors: list[Exception]) -> Self:
         self = super().__new__(cls, f"tag {tag}", errors)
         self.tag = tag
         return self
-
-    def derive(self, errors: Any) -> Tagged:
-        return Tagged(self.tag, errors)
 
 
 class Locked(ExceptionGroup[Exception]):

@@ -149,10 +149,10 @@ def test_groups_keep_members_their_tracebacks_and_causes() -> None:
             super().__init__()
             self.key = key
 
-    member = raising(Private(key=3))
+    member: Any = raising(Private(key=3))
     member.__cause__ = OSError(5, "why")
     locked = ValueError(threading.Lock())
-    group = ExceptionGroup("outer", [ExceptionGroup("inner", [member]), locked])  # type: ignore[list-item]
+    group = ExceptionGroup("outer", [ExceptionGroup("inner", [member]), locked])
     back = sent(group)
     assert isinstance(back, ExceptionGroup)
     inner, described = back.exceptions
@@ -162,6 +162,25 @@ def test_groups_keep_members_their_tracebacks_and_causes() -> None:
     assert isinstance(inner.exceptions[0].__cause__, OSError)
     assert isinstance(described, SerializationError)
     assert ", in innermost" in printed(back)
+
+
+def test_a_wide_group_loses_members_and_says_so() -> None:
+    back = sent(ExceptionGroup("wide", [ValueError(n) for n in range(1_000)]))
+    assert isinstance(back, ExceptionGroup)
+    assert len(back.exceptions) == ERRORS - 1
+    assert back.__notes__ == ["901 more of this group were left out", NOTE]
+
+
+def test_a_deep_group_is_cut() -> None:
+    group: Exception = ValueError("innermost")
+    for _ in range(200):
+        group = ExceptionGroup("deep", [group])
+    back: BaseException = sent(group)
+    depth = 0
+    while isinstance(back, ExceptionGroup):
+        (back,), depth = back.exceptions, depth + 1
+    assert depth == ERRORS - 1
+    assert "cannot be opened" in str(back)
 
 
 def test_a_group_that_is_its_own_context_survives() -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from scaler.errors import ClientError, SerializationError
 from scaler.protocol.tasks import Function
-from scaler.serialization import functions
+from scaler.serialization import functions, snapshot
 from scaler.serialization.functions import FunctionPickler, load_function
 
 
@@ -289,6 +289,32 @@ def test_known_functions_are_bounded(
         pickler.pickle(fn)
         assert pickler.pickle(double) is often
     assert len(pickler._known) == 10
+
+
+def test_a_function_that_reaches_too_much_is_pickled_each_time(
+    pickler: FunctionPickler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "_OBJECTS", 0)
+    assert pickler.pickle(lambda: 0) is not pickler.pickle(lambda: 0)
+    assert not pickler._known
+
+
+class Evasive:
+    """An instance that answers no question."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__reduce") or name == "__getstate__":
+            raise AttributeError(name)
+        raise RuntimeError("no answer")
+
+    def __call__(self) -> int:
+        return 3
+
+
+def test_a_callable_that_answers_no_question_travels(pickler: FunctionPickler) -> None:
+    function = pickler.pickle(Evasive())
+    assert load_function(function)() == 3
+    assert function.name.endswith("Evasive")
 
 
 def test_many_threads_get_one_function(pickler: FunctionPickler) -> None:

@@ -51,6 +51,8 @@ def test_a_weakly_held_global_that_died_and_became_none_is_a_change() -> None:
 
 def test_a_cell_that_was_emptied_or_filled_is_a_change() -> None:
     def outer() -> tuple[Any, Any, Any]:
+        value: Any = 0
+
         def read() -> Any:
             return value
 
@@ -62,11 +64,10 @@ def test_a_cell_that_was_emptied_or_filled_is_a_change() -> None:
             nonlocal value
             del value
 
-        if outer is None:
-            value = 0
         return read, fill, empty
 
     read, fill, empty = outer()
+    empty()
     unbound = Snapshot(read)
     assert unbound.holds()
     fill(None)

@@ -136,6 +136,28 @@ def test_an_item_that_does_not_pickle_is_named() -> None:
         dump_items([(1, 2), (3, 4), (5, threading.Lock())])
 
 
+def test_a_future_in_an_item_explains_itself() -> None:
+    with pytest.raises(ClientError, match="pass its result"):
+        dump_items([(1, 2), (3, Future())])
+
+
+class Second:
+    """Pickles by itself, and not beside another."""
+
+    seen = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        Second.seen += 1
+        if Second.seen <= 2:
+            raise RuntimeError("not now")
+        return Second, ()
+
+
+def test_what_does_not_pickle_only_together_is_an_error_without_a_name() -> None:
+    with pytest.raises(SerializationError, match="this cannot be pickled: RuntimeError: not now"):
+        dump_arguments((Second(),), {})
+
+
 def test_a_result_that_does_not_pickle_is_named() -> None:
     with pytest.raises(SerializationError, match=r"the result of the task \(of type _thread.lock"):
         dump_value(threading.Lock())
