@@ -26,8 +26,6 @@ ASKS = 3_000
 ROUNDS = 3
 ROUNDS_BUDGET_S = 10.0
 WAIT_S = 60.0
-SETTLE_S = 0.05
-"""From a task's sign that it runs until it surely sleeps: not every side stops it before."""
 
 Submit = Callable[..., Any]
 Gather = Callable[[list[Any]], Any]
@@ -46,6 +44,12 @@ def sleep(path: str) -> None:
     """Say by a file that it runs, then sleep."""
     with open(path, "w"):
         time.sleep(60)
+
+
+def hold(path: str) -> None:
+    """Say by a file that it runs, then take a slot for as long as a case may last."""
+    with open(path, "w"):
+        time.sleep(600)
 
 
 def compute(path: str) -> None:
@@ -116,7 +120,7 @@ class Busy:
         self._submit = submit
         self._cancel = cancel
         self._started = 0
-        self._futures = [self.start(sleep) for _ in range(WORKERS - free)]
+        self._futures = [self.start(hold) for _ in range(WORKERS - free)]
 
     def start(self, task: Callable[[str], None]) -> Any:
         """Submit `task` and wait until it runs."""
@@ -128,7 +132,6 @@ class Busy:
             if time.perf_counter() > ends:
                 raise TimeoutError(f"the task did not start within {WAIT_S} s")
             time.sleep(0.001)
-        time.sleep(SETTLE_S)
         return future
 
     def close(self) -> None:
