@@ -109,9 +109,12 @@ class Launcher:
         self._end_cause = ""  # once it is not usable any more: why
         self._broken = ""  # what the launcher itself says about its end
         self._pidfd = -1
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        except OSError as error:
+            raise LaunchError(f"the launcher could not be started: {error}") from error
         self._channel = Channel(ours)
-        # Before the start: should this process die in between, there is nothing to wait for.
+        # Before the start: should this process die in between, nobody waits for it.
         self._channel.send_bytes(setup_bytes(preload, cwd))
         try:
             self.pid = spawn(theirs.fileno(), os.environ if env is None else env)
@@ -204,21 +207,34 @@ class Launcher:
     def close(self, timeout_s: float = 5.0) -> None:
         """End the launcher, with all children, and wait until it was reaped. Twice is fine.
 
-        Each open child gets its `on_exit` in here. In a fork of the owner only this object's file
-        descriptors are closed.
+        Each open child gets its `on_exit` in here. In a fork of the owner: see `abandon`.
 
         Args:
             timeout_s: seconds to wait for an orderly end; after it, the launcher is killed.
         """
         if os.getpid() != self._owner:
-            self._close_fds()  # and nothing else: a poller is shared with the owner
+            self.abandon()
         elif not self._end_cause:
             self._end_cause = "the launcher was closed"
             self._channel.end_sending()
-            deadline_s = time.monotonic() + timeout_s
+            # With nothing to bury, it need not even finish its preloading.
+            deadline_s = time.monotonic() + (timeout_s if self._launched else 0.0)
             self._drain(deadline_s)
             reap(self.pid, self._pidfd, deadline_s)
             self._finish(self._end_cause)
+
+    def abandon(self) -> None:
+        """Close the file descriptors of this object, in a fork of the owner. Twice is fine.
+
+        The owner's launcher and children go on; nobody is called; a poller is not touched, it is
+        shared with the owner.
+        """
+        self._end_cause = "this process is a fork of the launcher's owner"
+        self._poller = None
+        self._close_fds()
+        for child in self._children.values():
+            child._ended()
+        self._children.clear()
 
     def _send(self, kind: Kind, child: Child, body: bytes = b"", fds: Sequence[int] = ()) -> None:
         self._channel.send(kind, child.number, body, fds)

@@ -28,6 +28,7 @@ from actors.runtime.launcher_child import (
     print_traceback,
     run_child,
 )
+from actors.runtime.launcher_start import open_pidfd
 from actors.runtime.prctl import AVAILABLE, adopt_orphans, die_with_parent
 
 _BURIAL_S = 2.0
@@ -88,9 +89,8 @@ def _set_up_interpreter(prefix: str, exec_prefix: str) -> None:
     sys.argv = ["actors-child"]
     sys.modules["__main__"] = type(sys)("__main__")
     sys.modules["__main__"].__dict__["__builtins__"] = builtins
-    for name in ("exit", "quit"):
-        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
-    setattr(builtins, "help", _sitebuiltins._Helper())
+    quitters = {name: _sitebuiltins.Quitter(name, "Ctrl-D") for name in ("exit", "quit")}
+    vars(builtins).update(quitters, help=_sitebuiltins._Helper())
 
 
 class _Child:
@@ -126,8 +126,14 @@ class _Keeper:
         self._poll.register(self._wake_reader, select.POLLIN)
 
     def run(self) -> None:
-        """Work until the owner closes or dies; then bury all children."""
+        """Work until the owner closes or dies; then, or if this fails, bury all children."""
         self._catch_signals()
+        try:
+            self._work()
+        finally:
+            self._end()
+
+    def _work(self) -> None:
         while not self._stopping:
             wanted = select.POLLIN | (select.POLLOUT if self._channel.unsent else 0)
             self._poll.register(self._channel.fileno(), wanted)
@@ -138,8 +144,7 @@ class _Keeper:
             self._bury()
             orphaned = not AVAILABLE and os.getppid() != self._owner
             if self._channel.ended or orphaned:
-                break
-        self._end()
+                return
 
     def _catch_signals(self) -> None:
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
@@ -159,6 +164,7 @@ class _Keeper:
             os.read(self._wake_reader, 65536)
         except BlockingIOError:
             pass
+        self._read_faults()
 
     def _wait_s(self) -> float | None:
         if len(self._children) > len(self._living):  # a dead one is not reported yet
@@ -199,11 +205,8 @@ class _Keeper:
         self._tell_started(frame.number, pid)
 
     def _tell_started(self, number: int, pid: int) -> None:
-        pidfds: tuple[int, ...] = ()
-        try:
-            pidfds = (os.pidfd_open(pid),)
-        except (AttributeError, OSError):  # then signals travel through here
-            pass
+        pidfd = open_pidfd(pid)
+        pidfds = (pidfd,) if pidfd >= 0 else ()  # without it signals travel through here
         self._channel.send(Kind.STARTED, number, pid.to_bytes(4, "little"), pidfds)
         close_all(pidfds)
 
@@ -250,10 +253,10 @@ class _Keeper:
     def _kill_orphans(self) -> bool:
         """Kill what dead children left behind. Return whether there was something.
 
-        A living child adopts its own orphans, so who came up to this process was left by a dead one.
+        A living child adopts its own orphans: who came up to this process was left by a dead one.
         """
-        orphans = [pid for pid in _child_pids() if pid not in self._living]
-        return any([_kill(pid) for pid in orphans])
+        killed = [_kill(pid) for pid in _child_pids() if pid not in self._living]
+        return any(killed)
 
     def _read_faults(self) -> None:
         try:

@@ -64,8 +64,11 @@ def spawn(control: int, env: Mapping[str, str]) -> int:
 
 
 def open_pidfd(pid: int) -> int:
-    """Return a pidfd of a child of this process, -1 where there are none."""
-    return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+    """Return a pidfd of a child of this process, -1 if there are none or no number is left."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1
 
 
 def wait_readable(fd: int, timeout_s: float) -> bool:

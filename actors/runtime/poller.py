@@ -103,6 +103,13 @@ class Poller:
         if self._epoll is not None:
             self._epoll.close()
 
+    def abandon(self) -> None:
+        """Forget everything in a fork of the process that uses this poller.
+
+        The kernel's list is shared with that process: nothing may be taken out of it here.
+        """
+        self.close()
+
     def _wait(self, timeout_s: float | None) -> list[tuple[int, int]]:
         if timeout_s is not None:
             timeout_s = min(max(timeout_s, 0.0), _WAIT_S_MAX)

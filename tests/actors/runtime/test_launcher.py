@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -22,6 +23,20 @@ HERE = Path(__file__).parent
 BOUND_S = 20.0
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+EDITABLE_FINDER = """\
+import importlib.util, pathlib, sys
+from importlib.machinery import SourceFileLoader
+class Finder:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == "only_by_hook":
+            file = str(pathlib.Path(__file__).parent / "hidden.source")
+            return importlib.util.spec_from_loader(name, SourceFileLoader(name, file))
+def install():
+    sys.meta_path.append(Finder)
+"""
 
 
 class Nest:
@@ -492,6 +507,14 @@ def test_a_launcher_can_be_closed_at_once_and_without_a_poller() -> None:
     assert not Path(f"/proc/{launcher.pid}").exists()
 
 
+def test_a_launcher_that_started_nothing_is_closed_at_once(importable: None) -> None:
+    launcher = Launcher(preload=["sleeps_at_import"])
+    before_s = time.monotonic()
+    launcher.close(timeout_s=BOUND_S)
+    assert time.monotonic() - before_s < 1
+    assert not Path(f"/proc/{launcher.pid}").exists()
+
+
 def test_a_launcher_that_hangs_is_killed_at_the_end_of_the_timeout(nest: Nest) -> None:
     _, pids = nest.start("sleep")
     os.kill(nest.launcher.pid, signal.SIGSTOP)
@@ -532,7 +555,11 @@ def test_a_fork_of_the_owner_cannot_use_the_launcher_and_does_not_end_it(nest: N
                 nest.launch("echo")
             except LaunchError as error:
                 code = 0 if "fork" in str(error) else 2
+            pidfd = child.pidfd
             nest.launcher.close()
+            nest.launcher.abandon()
+            nest.poller.abandon()
+            code = code or (3 if os.path.exists(f"/proc/self/fd/{pidfd}") else 0)
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -611,6 +638,22 @@ def test_the_command_line_holds_no_path_and_no_setting(nest: Nest) -> None:
     line = Path(f"/proc/{nest.launcher.pid}/cmdline").read_bytes()
     assert b"actors-launcher" in line
     assert str(HERE).encode() not in line
+
+
+def test_a_module_that_only_an_editable_install_finds_can_be_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = "__editable___of_this_test_finder"
+    (tmp_path / f"{name}.py").write_text(EDITABLE_FINDER)
+    (tmp_path / "hidden.source").write_text("def run(payload, fds): raise SystemExit(21)")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    importlib.import_module(name).install()
+    monkeypatch.delitem(sys.modules, name)
+    nest = Nest()
+    nest.launch("only_by_hook:run")
+    assert nest.exit().code == 21
+    nest.close()
 
 
 def test_options_of_the_interpreter_reach_the_children() -> None:
