@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from threading import get_ident
 from typing import Any, ClassVar, Final, NoReturn
@@ -114,15 +113,11 @@ class ScalerFuture(LazyFuture[T]):
     def _answer(self) -> tuple[Any, BaseException | None]:
         if self._row is not None:
             self._open()
-        # First these, then the state: giving a value up writes the state first.
-        answer = self._result, self._exception
-        if self._state != FINISHED:
-            raise CancelledError
-        return answer
+        return LazyFuture._answer(self)
 
     def _failed(self) -> bool:
         row = self._row
-        return self._exception is not None or (row is not None and row.status is not _SUCCEEDED)
+        return super()._failed() or (row is not None and row.status is not _SUCCEEDED)
 
     def _check_may_wait(self) -> None:
         self._session.check_may_wait()

@@ -55,7 +55,7 @@ class LazyFuture(Future[T]):
     """The parts of a future that wait and tell. Thread-safe.
 
     A subclass sets every slot in its `__init__` (the base class's costs too much), changes state
-    under `LOCK` through `_finish`, and says in `_answer` what the answer is.
+    under `LOCK` through `_finish`, and makes the answer ready in `_answer`.
     """
 
     __slots__ = (
@@ -74,17 +74,18 @@ class LazyFuture(Future[T]):
     _waiters: Any
     _done_callbacks: Any
 
-    # To be said by the subclass.
+    # What the subclass adds to.
 
     def _answer(self) -> tuple[Any, BaseException | None]:
         """Return value and exception, the future being done; raise `CancelledError`."""
+        # First these, then the state: giving a value up writes the state first.
         answer = self._result, self._exception
         if self._state != FINISHED:
             raise CancelledError
         return answer
 
     def _failed(self) -> bool:
-        """Tell, the future being finished, whether its answer is an exception. Runs no user code."""
+        """Tell whether the answer is an exception, without running user code for it."""
         return self._exception is not None
 
     def _check_may_wait(self) -> None:

@@ -188,7 +188,7 @@ class _Run:
             items += islice(self._items, min(size - before, before + 1, 16))
             if len(items) == before:
                 break
-        self._slow = len(items) < size
+        self._slow = monotonic() >= deadline_s
         return items
 
     def _arrive(self) -> None:
