@@ -36,8 +36,8 @@ check: $(VENV)/.installed-test
 	@$(call quietly,$(VENV)/contracts.log,$(BIN)/lint-imports --no-logo)
 
 coverage: $(VENV)/.installed-test
-	@$(BIN)/coverage run -m pytest -m "not slow"
-	@$(BIN)/python tests/coverage_of_decisions.py
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/python tests/branch_coverage.py
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python -m benchmarks.run $(foreach peer,$(PEERS),--peer $(peer)) $(BENCH)
