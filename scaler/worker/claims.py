@@ -10,6 +10,10 @@ from typing import Final
 from scaler.protocol.executor import TOKEN
 
 _READ_BYTES: Final = 65_536
+"""What a pipe holds as a rule."""
+
+_TOKENS: Final = _READ_BYTES // TOKEN.size
+"""Written at once, at most."""
 
 
 class ClaimPipe:
@@ -39,7 +43,8 @@ class ClaimPipe:
         """Write what there is room for."""
         if not self.unwritten:
             return
-        data = struct.pack(f"<{len(self.unwritten)}Q", *self.unwritten)
+        some = self.unwritten[:_TOKENS]
+        data = struct.pack(f"<{len(some)}Q", *some)
         try:
             written = os.write(self.write_fd, data)
         except BlockingIOError:

@@ -25,7 +25,7 @@ class Bench:
     def __init__(self) -> None:
         self.poller = Poller()
         self.poller.on_error = self._raise
-        self.launcher = Launcher(preload=("scaler.executor.main",))
+        self.launcher = Launcher(preload=("scaler.executor.main", "cloudpickle"))
         self.launcher.attach(self.poller)
         self.errors: list[BaseException] = []
         self.executors: list[Driven] = []
@@ -43,6 +43,12 @@ class Bench:
             if self.errors:
                 raise self.errors[0]
         return value
+
+    def pass_s(self, duration_s: float) -> None:
+        """Run the poller for so long, to see that something does not happen."""
+        end_s = time.monotonic() + duration_s
+        while time.monotonic() < end_s:
+            self.poller.poll(0.002)
 
     def close(self) -> None:
         self.launcher.close()
