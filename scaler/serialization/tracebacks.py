@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import types
-from typing import Any, Final
+from functools import cache
+from typing import Final
 
 FrameRow = tuple[str, str, int, str, str]
 """File name of the code, its name, line, `__name__` and `__file__` of its module."""
@@ -33,31 +35,31 @@ def rows_of(traceback: types.TracebackType | None) -> list[FrameRow]:
 
 
 def traceback_of(rows: list[FrameRow]) -> types.TracebackType | None:
-    """Return a traceback that prints as the one `rows` was made of, without its local values."""
-    if not rows:
-        return None
-    from tblib import Traceback
+    """Return a traceback that prints as the one `rows` was made of, without its local values.
 
-    link: Any = None
-    for file_name, name, line, module, file in reversed(rows):
-        code = types.SimpleNamespace(co_filename=file_name, co_name=name)
-        frame = types.SimpleNamespace(
-            f_code=code,
-            f_globals={"__name__": module, "__file__": file},
-            f_locals={},
-            f_lineno=line,
-        )
-        link = types.SimpleNamespace(tb_frame=frame, tb_lineno=line, tb_next=link)
-    return _without_columns(Traceback(link).as_traceback())
-
-
-def _without_columns(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    """Copy `traceback`: tblib's frames have the columns of its own code, printed as wrong marks."""
-    frames: list[tuple[types.FrameType, int]] = []
-    while traceback is not None:
-        frames.append((traceback.tb_frame, traceback.tb_lineno))
-        traceback = traceback.tb_next
+    Frames cannot be made; they are taken from code that raises, under the names of the rows.
+    """
     copied: types.TracebackType | None = None
-    for frame, line in reversed(frames):
-        copied = types.TracebackType(copied, frame, -1, line)
+    for file_name, name, line, module, file in reversed(rows):
+        code = _raising_code().replace(
+            co_filename=file_name, co_name=name, co_qualname=name, co_firstlineno=line
+        )
+        try:
+            exec(code, {"__name__": module, "__file__": file, "__builtins__": {}})  # noqa: S102
+        except NameError as error:
+            assert error.__traceback__ is not None
+            raised = error.__traceback__.tb_next
+            assert raised is not None
+            # With the number of a true instruction: some tools look for it until they find it.
+            copied = types.TracebackType(copied, raised.tb_frame, raised.tb_lasti, line)
     return copied
+
+
+@cache
+def _raising_code() -> types.CodeType:
+    """Return code that raises, and has no columns: they would be underlined in others' lines."""
+    tree = ast.parse("raised_elsewhere")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt | ast.expr):
+            node.col_offset = node.end_col_offset = -1
+    return compile(tree, "", "exec")

@@ -130,10 +130,13 @@ def dumps(value: Any) -> bytes:
     except ScalerError:
         raise
     except Exception:
-        return dumps_by_value(value)
-    if len(payload) > _SCAN_BYTES and _is_plain(value):
-        return payload
-    return dumps_by_value(value) if b"__main__" in payload else payload
+        payload = b""  # try again below, where this error is no longer the next one's context
+    if payload:
+        if len(payload) > _SCAN_BYTES and _is_plain(value):
+            return payload
+        if b"__main__" not in payload:
+            return payload
+    return dumps_by_value(value)
 
 
 def _is_plain(value: Any, depth: int = 3) -> bool:

@@ -103,6 +103,7 @@ def test_an_argument_that_does_not_pickle_is_named(
         dump_arguments(args, kwargs)
     assert named in str(caught.value)
     assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__context__ is None
 
 
 def test_a_nesting_too_deep_is_an_error_that_names_the_argument() -> None:
