@@ -38,7 +38,9 @@ class Cancels:
     def request(
         self, record: TaskRecord, reply: DeferredReply | None, force: bool, grace_s: float | None
     ) -> None:
-        """Cancel a task. A second request joins the first; a stronger one is passed on too."""
+        """Cancel a task. A second request joins the first; it travels if it may bring the end
+        sooner: with more force, or with a grace of its own.
+        """
         canceling = record.state is TaskState.CANCELING
         waiting = record.cancels or []
         if not self._scheduler.apply(record, TaskEvent.CANCEL_REQUESTED):
@@ -49,7 +51,7 @@ class Cancels:
             self.confirm(record, waiting, Confirm.Canceled)
             return
         record.cancels = waiting
-        if not canceling or (force and not record.force):
+        if not canceling or (force and (not record.force or grace_s is not None)):
             record.force = record.force or force
             self._ask(record, force, grace_s)
 
@@ -63,7 +65,8 @@ class Cancels:
         answer = TaskCancelConfirm(record.task.task_id, kind)
         for reply in waiting or ():
             reply.send(answer)
-        if not waiting and record.client.leaving is None:
+        refused = kind is Confirm.CancelFailed  # then the client expects nothing but the result
+        if not waiting and not refused and record.client.leaving is None:
             self._scheduler.context.tell(record.client.ref, answer)
 
     def _ask(self, record: TaskRecord, force: bool, grace_s: float | None) -> None:

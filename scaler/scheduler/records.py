@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Mapping
 
 import msgspec
 
 from actors import ActorRef, DeferredReply
 from scaler.limits import EXPECTED_US, FUNCTIONS_KNOWN, PREFETCH_US
-from scaler.protocol.tasks import Function, Task, TaskRow
+from scaler.protocol.tasks import (
+    Function,
+    RowStatus,
+    SchedulerStatus,
+    Task,
+    TaskRow,
+    TaskRun,
+    WorkerStatus,
+)
 from scaler.scheduler.transitions import TaskState
 
 _QUEUE_SLACK = 1_000
@@ -143,3 +152,46 @@ class TaskQueue:
             if record is not None and record.state is TaskState.QUEUED:
                 self.length -= 1
                 return record
+
+
+def run_message(batch: list[TaskRecord]) -> TaskRun:
+    """Return the message that sends these tasks to their worker."""
+    functions = {record.task.function_id: record.entry.function for record in batch}
+    return TaskRun(
+        functions=tuple(functions.values()),
+        tasks=tuple([record.task for record in batch]),
+        expected_us=tuple([record.expected_us for record in batch]),
+    )
+
+
+def fault_row(task: Task, status: RowStatus, text: str, now_s: float) -> TaskRow:
+    """Return the row of a task that ended by no act of its own, and of no executor."""
+    return TaskRow(
+        ordinal=0,
+        task_id=task.task_id,
+        status=status,
+        payload=text.encode(),
+        started_s=now_s,
+        ended_s=now_s,
+        cpu_s=0.0,
+        rss_bytes=0,
+        worker="",
+        pid=0,
+        attempt=task.attempt,
+    )
+
+
+def status_of(
+    records: Mapping[int, TaskRecord], workers: Collection[WorkerEntry], clients: int
+) -> SchedulerStatus:
+    """Count what a scheduler holds."""
+    states = [record.state for record in records.values()]
+    return SchedulerStatus(
+        queued=states.count(TaskState.QUEUED),
+        running=states.count(TaskState.RUNNING),
+        canceling=states.count(TaskState.CANCELING),
+        workers=tuple(
+            WorkerStatus(worker.name, len(worker.outstanding), worker.load_us) for worker in workers
+        ),
+        clients=clients,
+    )

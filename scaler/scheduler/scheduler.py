@@ -7,7 +7,6 @@ many tasks or workers there are.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from actors import Actor, ActorRef, Terminated, handles
@@ -20,7 +19,6 @@ from scaler.protocol.tasks import (
     ClientDisconnect,
     GetStatus,
     RowStatus,
-    SchedulerStatus,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -28,19 +26,21 @@ from scaler.protocol.tasks import (
     TaskResult,
     TaskReturned,
     TaskRow,
-    TaskRun,
     TaskStarted,
     TaskSubmit,
     WorkerConnect,
-    WorkerStatus,
 )
 from scaler.scheduler.cancels import Cancels
+from scaler.scheduler.departures import Departures
+from scaler.scheduler.placement import Placement
 from scaler.scheduler.records import (
     ClientEntry,
     FunctionTable,
-    TaskQueue,
     TaskRecord,
     WorkerEntry,
+    fault_row,
+    run_message,
+    status_of,
 )
 from scaler.scheduler.transitions import FINAL_STATES, TaskEvent, TaskState, next_state
 
@@ -62,12 +62,12 @@ class Scheduler(Actor):
     def __init__(self) -> None:
         """Make a scheduler without workers and clients; both connect by message."""
         self.records: dict[int, TaskRecord] = {}
-        self.queue = TaskQueue()
+        self.placement = Placement(self.records)
         self.functions = FunctionTable()
         self.clients: dict[int, ClientEntry] = {}
         self.workers: dict[ActorRef, WorkerEntry] = {}
-        self.open_workers: deque[WorkerEntry] = deque()
         self.cancels = Cancels(self)
+        self.departures = Departures(self)
         self._awaiting: list[DeferredReply] = []
         self._told: dict[int, ClientEntry] = {}
 
@@ -92,11 +92,11 @@ class Scheduler(Actor):
         entries = {
             function.function_id: self.functions.enter(function) for function in message.functions
         }
-        records, push = self.records, self.queue.push
+        records, enqueue = self.records, self.placement.enqueue
         for task in message.tasks:
             record = TaskRecord(task, entries[task.function_id], client)
             records[task.task_id] = record
-            push(record)
+            enqueue(record)
         client.open += len(message.tasks)
 
     @handles(TaskCancel)
@@ -117,28 +117,7 @@ class Scheduler(Actor):
         if client is None:
             self.context.reply(message)
             return
-        self._dismiss(client, self.context.defer_reply(), message.grace_s)
-
-    def _dismiss(self, client: ClientEntry, reply: DeferredReply | None, grace_s: float) -> None:
-        """Cancel a client's tasks, newest first: no queued one starts in place of another."""
-        leaving = client.leaving is not None
-        client.leaving = client.leaving or []
-        if reply is not None:
-            client.leaving.append(reply)
-        if not leaving:
-            own = [record for record in self.records.values() if record.client is client]
-            for record in reversed(own):
-                self.cancels.request(record, None, True, grace_s)
-        self._farewell(client)
-
-    def _farewell(self, client: ClientEntry) -> None:
-        """Forget a leaving client once none of its tasks is left."""
-        if client.leaving is None or client.open:
-            return
-        self.clients.pop(client.number, None)
-        self.context.unwatch(client.ref)
-        for reply in client.leaving:
-            reply.send(ClientDisconnect(client.number, 0.0))
+        self.departures.dismiss(client, self.context.defer_reply(), message.grace_s)
 
     # --- workers ----------------------------------------------------------------------------
 
@@ -150,7 +129,7 @@ class Scheduler(Actor):
             worker = WorkerEntry(message.worker, ref, message.credit)
             self.workers[ref] = worker
             self.context.watch(ref)
-            self._list(worker)
+            self.placement.admit(worker)
             for reply in self._awaiting:
                 reply.send(None)
             self._awaiting.clear()
@@ -182,11 +161,8 @@ class Scheduler(Actor):
             return
         if record.state is TaskState.CANCELED:
             self.cancels.confirm(record, waiting, TaskCancelConfirmType.Canceled)
-        elif waiting is not None:
-            for reply in waiting:
-                reply.send(TaskResult((row,)))
         else:
-            self._pass_on(record.client, row)
+            self._deliver(record, waiting, row)
 
     @handles(TaskReturned)
     def on_returned(self, message: TaskReturned) -> None:
@@ -205,7 +181,7 @@ class Scheduler(Actor):
         if not self.apply(record, TaskEvent.RETURNED):
             return
         if record.state is TaskState.QUEUED:
-            self.queue.push_front(record)
+            self.placement.put_back(record)
         else:
             self.cancels.confirm(record, waiting, TaskCancelConfirmType.Canceled)
 
@@ -214,7 +190,7 @@ class Scheduler(Actor):
         """Tell the clients what has been running for a while."""
         for task_id in message.task_ids:
             record = self.records.get(task_id)
-            if record is not None:
+            if record is not None and record.client.leaving is None:
                 self.context.tell(record.client.ref, TaskStarted((task_id,)))
 
     @handles(TaskOutput)
@@ -229,12 +205,12 @@ class Scheduler(Actor):
         """A worker is gone: its tasks have no one who answers for them. Or a client is."""
         worker = self.workers.pop(message.ref, None)
         if worker is not None:
+            worker.credit = 0  # no more tasks
             for record in list(worker.outstanding.values()):
-                self._fail(record, RowStatus.WORKER_DIED, f"worker {worker.name} {message.cause}")
-            worker.credit = 0
+                self._give_up(record, f"{worker.name} has ended: {message.cause or 'stopped'}")
         for client in list(self.clients.values()):
             if client.ref == message.ref:
-                self._dismiss(client, None, 0.0)
+                self.departures.dismiss(client, None, 0.0)
 
     # --- one task ---------------------------------------------------------------------------
 
@@ -249,67 +225,55 @@ class Scheduler(Actor):
         record.state = after
         task_id = record.task.task_id
         if worker is not None and after not in (TaskState.RUNNING, TaskState.CANCELING):
-            self._release(worker, record)
+            self.placement.release(worker, record)
         if after in FINAL_STATES:
             del self.records[task_id]
             record.client.open -= 1
             if before is TaskState.QUEUED:
-                self.queue.discard(self.records)
+                self.placement.discard()
             if record.client.leaving is not None:
-                self._farewell(record.client)
+                self.departures.farewell(record.client)
         if after is not TaskState.CANCELING:
             record.cancels = None
             record.force = False
         return True
 
-    def _release(self, worker: WorkerEntry, record: TaskRecord) -> None:
-        """The worker no longer answers for the task."""
-        del worker.outstanding[record.task.task_id]
-        worker.load_us -= record.expected_us
-        record.worker = None
-        record.expected_us = 0
-        if not worker.outstanding:
-            worker.blocked = False
-        self._list(worker)
+    def _give_up(self, record: TaskRecord, text: str) -> None:
+        """Nobody answers for a task any more."""
+        if record.state is not TaskState.CANCELING:
+            self._fail(record, RowStatus.WORKER_DIED, text)
+            return
+        waiting = record.cancels
+        if self.apply(record, TaskEvent.CANCEL_MISSED):
+            self.cancels.confirm(record, waiting, TaskCancelConfirmType.CancelNotFound)
 
     def _fail(self, record: TaskRecord, status: RowStatus, text: str) -> None:
         """End a task by a fault that is not its own."""
-        waiting = record.cancels or []
+        waiting = record.cancels
         if record.worker is not None:
-            self._release(record.worker, record)
+            self.placement.release(record.worker, record)
         if self.records.pop(record.task.task_id, None) is not None:
             record.client.open -= 1
             if record.state is TaskState.QUEUED:
-                self.queue.discard(self.records)
+                self.placement.discard()
         record.state = TaskState.FAILED
         record.cancels = None
-        now_s = self.context.now()
-        row = TaskRow(
-            ordinal=0,
-            task_id=record.task.task_id,
-            status=status,
-            payload=text.encode(),
-            started_s=now_s,
-            ended_s=now_s,
-            cpu_s=0.0,
-            rss_bytes=0,
-            worker="",
-            pid=0,
-            attempt=record.task.attempt,
-        )
-        for reply in waiting:
-            reply.send(TaskResult((row,)))
-        if not waiting:
-            self._pass_on(record.client, row)
-        self._farewell(record.client)
+        row = fault_row(record.task, status, text, self.context.now())
+        self._deliver(record, waiting, row)
+        self.departures.farewell(record.client)
 
-    def _pass_on(self, client: ClientEntry, row: TaskRow) -> None:
-        """Keep a row for the client until the end of this run."""
-        if client.leaving is None:
+    def _deliver(
+        self, record: TaskRecord, waiting: list[DeferredReply] | None, row: TaskRow
+    ) -> None:
+        """Answer who waits for a cancel with the row; if nobody does, it goes with the others."""
+        for reply in waiting or ():
+            reply.send(TaskResult((row,)))
+        client = record.client
+        if not waiting and client.leaving is None:
             client.rows.append(row)
             self._told[client.number] = client
 
-    # --- dispatch ---------------------------------------------------------------------------
+    # --- the end of a run -------------------------------------------------------------------
 
     def end_of_turn(self) -> None:
         """Send results to clients and tasks to workers, many in one message."""
@@ -317,51 +281,10 @@ class Scheduler(Actor):
             rows, client.rows = client.rows, []
             self.context.tell(client.ref, TaskResult(tuple(rows)))
         self._told.clear()
-        if self.queue.length and self.open_workers:
-            self._dispatch()
-
-    def _dispatch(self) -> None:
-        """Give the workers with room one task each, round and round; idle ones come first."""
-        touched: dict[int, WorkerEntry] = {}
-        queue, records, workers = self.queue, self.records, self.open_workers
-        while queue.length and workers:
-            worker = workers.popleft()
-            if not worker.has_room:
-                worker.listed = False
-                continue
-            record = queue.pop(records)
-            record.state = next_state(record.state, TaskEvent.DISPATCHED)
-            record.worker = worker
-            record.expected_us = record.entry.expected_us
-            worker.load_us += record.expected_us
-            worker.outstanding[record.task.task_id] = record
-            if not worker.batch:
-                touched[id(worker)] = worker
-            worker.batch.append(record)
-            workers.append(worker)
-        for worker in touched.values():
-            self._send(worker)
-
-    def _send(self, worker: WorkerEntry) -> None:
-        batch, worker.batch = worker.batch, []
-        functions = {record.task.function_id: record.entry.function for record in batch}
-        self.context.tell(
-            worker.ref,
-            TaskRun(
-                functions=tuple(functions.values()),
-                tasks=tuple([record.task for record in batch]),
-                expected_us=tuple([record.expected_us for record in batch]),
-            ),
-        )
-
-    def _list(self, worker: WorkerEntry) -> None:
-        """Enter a worker among those with room, an idle one first."""
-        if not worker.listed and worker.has_room:
-            worker.listed = True
-            if worker.outstanding:
-                self.open_workers.append(worker)
-            else:
-                self.open_workers.appendleft(worker)
+        if self.placement.queued:
+            for worker in self.placement.assign():
+                batch, worker.batch = worker.batch, []
+                self.context.tell(worker.ref, run_message(batch))
 
     def _sending_worker(self) -> WorkerEntry | None:
         sender = self.context.sender
@@ -372,18 +295,4 @@ class Scheduler(Actor):
     @handles(GetStatus)
     def on_get_status(self, message: GetStatus) -> None:
         """Tell what is here."""
-        self.context.reply(self.status())
-
-    def status(self) -> SchedulerStatus:
-        """Count what is here."""
-        states = [record.state for record in self.records.values()]
-        return SchedulerStatus(
-            queued=states.count(TaskState.QUEUED),
-            running=states.count(TaskState.RUNNING),
-            canceling=states.count(TaskState.CANCELING),
-            workers=tuple(
-                WorkerStatus(worker.name, len(worker.outstanding), worker.load_us)
-                for worker in self.workers.values()
-            ),
-            clients=len(self.clients),
-        )
+        self.context.reply(status_of(self.records, self.workers.values(), len(self.clients)))

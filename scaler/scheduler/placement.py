@@ -1,0 +1,83 @@
+"""Which task goes to which worker: the queue, and the workers that have room."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from scaler.scheduler.records import TaskQueue, TaskRecord, WorkerEntry
+from scaler.scheduler.transitions import TaskEvent, next_state
+
+
+class Placement:
+    """Hands queued tasks out, oldest first, to workers with room, idle ones first.
+
+    No call takes time that depends on how many tasks or workers there are, but for `assign`, which
+    takes it for each task that it hands out.
+    """
+
+    def __init__(self, records: dict[int, TaskRecord]) -> None:
+        """Place the tasks of `records`, the scheduler's own table."""
+        self._records = records
+        self._queue = TaskQueue()
+        self._open: deque[WorkerEntry] = deque()
+
+    @property
+    def queued(self) -> int:
+        """Tasks that wait."""
+        return self._queue.length
+
+    def enqueue(self, record: TaskRecord) -> None:
+        """Add a new task at the end."""
+        self._queue.push(record)
+
+    def put_back(self, record: TaskRecord) -> None:
+        """Add a returned task at the front: it has waited longest."""
+        self._queue.push_front(record)
+
+    def discard(self) -> None:
+        """A queued task was struck from the records."""
+        self._queue.discard(self._records)
+
+    def admit(self, worker: WorkerEntry) -> None:
+        """Enter a worker among those with room, an idle one first."""
+        if not worker.listed and worker.has_room:
+            worker.listed = True
+            if worker.outstanding:
+                self._open.append(worker)
+            else:
+                self._open.appendleft(worker)
+
+    def release(self, worker: WorkerEntry, record: TaskRecord) -> None:
+        """The worker no longer answers for the task."""
+        del worker.outstanding[record.task.task_id]
+        worker.load_us -= record.expected_us
+        record.worker = None
+        record.expected_us = 0
+        if not worker.outstanding:
+            worker.blocked = False
+        self.admit(worker)
+
+    def assign(self) -> list[WorkerEntry]:
+        """Give the workers with room one task each, round and round, as long as there are both.
+
+        Returns:
+            Those that got any, with their tasks in `batch`.
+        """
+        touched: list[WorkerEntry] = []
+        queue, records, workers = self._queue, self._records, self._open
+        while queue.length and workers:
+            worker = workers.popleft()
+            if not worker.has_room:
+                worker.listed = False
+                continue
+            record = queue.pop(records)
+            record.state = next_state(record.state, TaskEvent.DISPATCHED)
+            record.worker = worker
+            record.expected_us = record.entry.expected_us
+            worker.load_us += record.expected_us
+            worker.outstanding[record.task.task_id] = record
+            if not worker.batch:
+                touched.append(worker)
+            worker.batch.append(record)
+            workers.append(worker)
+        return touched
