@@ -38,7 +38,7 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-_PRELOAD = ("scaler.executor.main", "cloudpickle", "tblib")
+_PRELOAD = ("scaler.executor.main", "cloudpickle")
 
 
 class Overseer(Actor):

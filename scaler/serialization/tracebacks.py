@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import types
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 FrameRow = tuple[str, str, int, str, str]
 """File name of the code, its name, line, `__name__` and `__file__` of its module."""
@@ -44,15 +44,18 @@ def traceback_of(rows: list[FrameRow]) -> types.TracebackType | None:
         code = _raising_code().replace(
             co_filename=file_name, co_name=name, co_qualname=name, co_firstlineno=line
         )
-        try:
-            exec(code, {"__name__": module, "__file__": file, "__builtins__": {}})  # noqa: S102
-        except NameError as error:
-            assert error.__traceback__ is not None
-            raised = error.__traceback__.tb_next
-            assert raised is not None
-            # With the number of a true instruction: some tools look for it until they find it.
-            copied = types.TracebackType(copied, raised.tb_frame, raised.tb_lasti, line)
+        raised = _raised(code, {"__name__": module, "__file__": file, "__builtins__": {}})
+        # With the number of a true instruction: some tools look for it until they find it.
+        copied = types.TracebackType(copied, raised.tb_frame, raised.tb_lasti, line)
     return copied
+
+
+def _raised(code: types.CodeType, names: dict[str, Any]) -> types.TracebackType:
+    try:
+        types.FunctionType(code, names)()
+    except NameError as error:
+        return error.__traceback__.tb_next  # type: ignore[union-attr, return-value]
+    raise AssertionError
 
 
 @cache

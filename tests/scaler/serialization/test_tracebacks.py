@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dis
 import traceback
 
 import pytest
@@ -69,3 +70,13 @@ def test_a_long_traceback_keeps_both_ends() -> None:
     assert len(rows) == FRAMES
     assert rows[0][1] == "test_a_long_traceback_keeps_both_ends"
     assert len(traceback.extract_tb(traceback_of(rows))) == FRAMES
+
+
+def test_each_frame_is_at_a_true_instruction_that_has_no_columns() -> None:
+    copied = traceback_of([("<cell 1>", "f", 3, "m", ""), ("f.py", "g", 1, "m", "")])
+    while copied is not None:
+        offsets = [step.offset for step in dis.get_instructions(copied.tb_frame.f_code)]
+        assert copied.tb_lasti in offsets, "notebooks look for it, for ever"
+        columns = list(copied.tb_frame.f_code.co_positions())[copied.tb_lasti // 2][2:]
+        assert columns == (None, None), "they would underline a part of another line"
+        copied = copied.tb_next
