@@ -13,7 +13,7 @@ from scaler.limits import FRAME_BYTES
 from scaler.protocol.executor import FRAME_HEADER
 
 READ_BYTES: Final = 65_536
-"""To ask of one read: below the size from which malloc gives memory back to the kernel each time."""
+"""To ask of one read: below the size from which malloc returns memory to the kernel each time."""
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _HEADER_BYTES: Final = FRAME_HEADER.size
