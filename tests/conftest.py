@@ -21,12 +21,20 @@ def _nothing_is_left_behind(no_leaks: None) -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def shared_cluster() -> Iterator[Any]:
     """A cluster of two workers that the tests of a module share."""
     from scaler import LocalCluster
 
     with LocalCluster(workers=2) as made:
+        settle(made)
         yield made
+
+
+@pytest.fixture
+def cluster(shared_cluster: Any) -> Iterator[Any]:
+    """The shared cluster; after the test both its executors are up again."""
+    yield shared_cluster
+    settle(shared_cluster)
 
 
 @pytest.fixture
@@ -36,6 +44,22 @@ def client(cluster: Any) -> Iterator[Any]:
 
     with Client(cluster) as made:
         yield made
+
+
+def settle(cluster: Any) -> None:
+    """Wait until all workers run tasks at the same time: none is being replaced."""
+    from scaler import Client
+
+    with Client(cluster) as client:
+        wait_until(lambda: slots_are_back(client))
+
+
+def slots_are_back(client: Any) -> bool:
+    """Tell whether as many processes as there are workers run tasks at the same time."""
+    futures = [client.submit(time.sleep, 0.005) for _ in range(client.cluster.slots)]
+    for future in futures:
+        future.result(BOUND_S)
+    return len({future.profiling_info().pid for future in futures}) == len(futures)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +79,12 @@ def wait_until(condition: Callable[[], Any], bound_s: float = BOUND_S) -> Any:
         assert time.monotonic() < deadline_s, f"nothing came within {bound_s:g} s"
         time.sleep(0.001)
     return value
+
+
+@pytest.fixture
+def all_slots_run(cluster: Any) -> Callable[[Any], bool]:
+    """`all_slots_run(client)`: no slot of the cluster is lost."""
+    return slots_are_back
 
 
 @pytest.fixture

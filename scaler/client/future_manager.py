@@ -209,7 +209,7 @@ class ClientFutureManager(Actor):
         joined = cancel is not None
         if cancel is None:
             cancel = self.cancels[task_id] = OpenCancel()
-        stronger = message.force and not cancel.force
+        stronger = message.force and (not cancel.force or message.grace_s is not None)
         cancel.force = cancel.force or message.force
         cancel.waiters.append((waiter, message.force))
         if message.timeout_s == 0:

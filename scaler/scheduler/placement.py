@@ -19,7 +19,9 @@ class Placement:
         """Place the tasks of `records`, the scheduler's own table."""
         self._records = records
         self._queue = TaskQueue()
-        self._open: deque[WorkerEntry] = deque()
+        self._idle: deque[WorkerEntry] = deque()
+        self._busy: deque[WorkerEntry] = deque()
+        """Those that run something and have room for more. Both may name some that no longer do."""
 
     @property
     def queued(self) -> int:
@@ -39,13 +41,28 @@ class Placement:
         self._queue.discard(self._records)
 
     def admit(self, worker: WorkerEntry) -> None:
-        """Enter a worker among those with room, an idle one first."""
-        if not worker.listed and worker.has_room:
+        """Enter a worker among the idle ones, or those with room."""
+        if not worker.outstanding:
+            if not worker.idle:
+                worker.idle = True
+                self._idle.append(worker)
+        elif not worker.listed and worker.has_room:
             worker.listed = True
-            if worker.outstanding:
-                self._open.append(worker)
-            else:
-                self._open.appendleft(worker)
+            self._busy.append(worker)
+
+    def _next_worker(self) -> WorkerEntry | None:
+        """Take out the idle worker that ran last, or the one with room that waited longest."""
+        while self._idle:
+            worker = self._idle.pop()
+            worker.idle = False
+            if not worker.outstanding and worker.has_room:
+                return worker
+        while self._busy:
+            worker = self._busy.popleft()
+            worker.listed = False
+            if worker.has_room:
+                return worker
+        return None
 
     def release(self, worker: WorkerEntry, record: TaskRecord) -> None:
         """The worker no longer answers for the task."""
@@ -64,12 +81,8 @@ class Placement:
             Those that got any, with their tasks in `batch`.
         """
         touched: list[WorkerEntry] = []
-        queue, records, workers = self._queue, self._records, self._open
-        while queue.length and workers:
-            worker = workers.popleft()
-            if not worker.has_room:
-                worker.listed = False
-                continue
+        queue, records = self._queue, self._records
+        while queue.length and (worker := self._next_worker()) is not None:
             record = queue.pop(records)
             record.state = next_state(record.state, TaskEvent.DISPATCHED)
             record.worker = worker
@@ -79,5 +92,5 @@ class Placement:
             if not worker.batch:
                 touched.append(worker)
             worker.batch.append(record)
-            workers.append(worker)
+            self.admit(worker)
         return touched

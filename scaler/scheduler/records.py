@@ -71,7 +71,17 @@ class ClientEntry:
 class WorkerEntry:
     """One worker: what was sent to it and not answered."""
 
-    __slots__ = ("batch", "blocked", "credit", "listed", "load_us", "name", "outstanding", "ref")
+    __slots__ = (
+        "batch",
+        "blocked",
+        "credit",
+        "idle",
+        "listed",
+        "load_us",
+        "name",
+        "outstanding",
+        "ref",
+    )
 
     def __init__(self, name: str, ref: ActorRef, credit: int) -> None:
         self.name = name
@@ -82,7 +92,9 @@ class WorkerEntry:
         self.blocked = False
         """A long task runs there: nothing is sent ahead until its next row."""
         self.listed = False
-        """Whether it is in the scheduler's list of open workers."""
+        """Whether it is in the list of busy workers with room."""
+        self.idle = False
+        """Whether it is in the list of idle workers."""
         self.batch: list[TaskRecord] = []
 
     @property

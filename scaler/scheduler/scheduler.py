@@ -105,6 +105,7 @@ class Scheduler(Actor):
         reply = self.context.defer_reply()
         record = self.records.get(message.task_id)
         if record is None:
+            self._tell_results()  # its result may be among them, and comes first
             unknown = TaskCancelConfirmType.CancelNotFound
             reply.send(TaskCancelConfirm(message.task_id, unknown))
             return
@@ -277,14 +278,17 @@ class Scheduler(Actor):
 
     def end_of_turn(self) -> None:
         """Send results to clients and tasks to workers, many in one message."""
-        for client in self._told.values():
-            rows, client.rows = client.rows, []
-            self.context.tell(client.ref, TaskResult(tuple(rows)))
-        self._told.clear()
+        self._tell_results()
         if self.placement.queued:
             for worker in self.placement.assign():
                 batch, worker.batch = worker.batch, []
                 self.context.tell(worker.ref, run_message(batch))
+
+    def _tell_results(self) -> None:
+        for client in self._told.values():
+            rows, client.rows = client.rows, []
+            self.context.tell(client.ref, TaskResult(tuple(rows)))
+        self._told.clear()
 
     def _sending_worker(self) -> WorkerEntry | None:
         sender = self.context.sender

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from actors import DeferredReply
@@ -22,6 +24,8 @@ class CancelOrder(msgspec.Struct):
     replies: list[DeferredReply]
     force: bool
     grace_s: float | None
+    due_s: float = math.inf
+    """When its grace ends."""
     unwound: bool = False
     """The task has unwound, and left something behind that dies with the executor."""
 

@@ -269,22 +269,30 @@ class Worker(Actor):
 
     def _join(self, ordinal: int, later: CancelOrder) -> None:
         """A second cancel of an interrupted task gets the same answer; it may bring it sooner."""
-        self.orders[ordinal].replies += later.replies
-        if later.force and later.grace_s is not None:
-            self.context.start_timer(("grace", ordinal), later.grace_s, GraceOver(ordinal))
+        order = self.orders[ordinal]
+        order.replies += later.replies
+        if later.force and later.grace_s is not None and not self.dying:
+            self._limit(ordinal, order, later.grace_s)
 
     def _interrupt(self, ordinal: int, order: CancelOrder) -> None:
         self.orders[ordinal] = order
         if self.dying:
             return  # the death that is under way is the answer
-        self.executor.interrupt(ordinal)
         grace_s = self.cancel_grace_s if order.grace_s is None else order.grace_s
+        if grace_s > 0:
+            self.executor.interrupt(ordinal)
+            if order.grace_s is None:
+                self.context.start_timer(("sign", ordinal), CANCEL_SIGN_S, SignDue(ordinal))
+        self._limit(ordinal, order, grace_s)
+
+    def _limit(self, ordinal: int, order: CancelOrder, grace_s: float) -> None:
+        """Kill what has not unwound after `grace_s`, unless that is due sooner already."""
+        due_s = self.context.now() + grace_s
         if grace_s == 0:
             self.on_grace_over(GraceOver(ordinal))
-            return
-        self.context.start_timer(("grace", ordinal), grace_s, GraceOver(ordinal))
-        if order.grace_s is None:
-            self.context.start_timer(("sign", ordinal), CANCEL_SIGN_S, SignDue(ordinal))
+        elif due_s < order.due_s:
+            order.due_s = due_s
+            self.context.start_timer(("grace", ordinal), grace_s, GraceOver(ordinal))
 
     @handles(SignDue)
     def on_sign_due(self, message: SignDue) -> None:
