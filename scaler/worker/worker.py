@@ -12,9 +12,7 @@ from actors import Actor, ActorRef, LocalMessage, handles
 from scaler.errors import ClusterStartError
 from scaler.limits import (
     CANCEL_GRACE_S,
-    CANCEL_SIGN_S,
     EXECUTOR_START_FAILURES,
-    FUNCTIONS_KNOWN,
     PREFETCH_TASKS,
     RECALL_AFTER_S,
 )
@@ -23,8 +21,6 @@ from scaler.protocol.tasks import (
     RowStatus,
     Task,
     TaskCancel,
-    TaskCancelConfirm,
-    TaskCancelConfirmType,
     TaskResult,
     TaskReturned,
     TaskRow,
@@ -32,7 +28,8 @@ from scaler.protocol.tasks import (
     TaskStarted,
     WorkerConnect,
 )
-from scaler.worker.orders import CancelOrder, Sent, death_row
+from scaler.worker.cancels import Cancels, GraceOver, SignDue
+from scaler.worker.ledger import Ledger, death_row
 from scaler.worker.port import (
     ExecutorExited,
     ExecutorPort,
@@ -44,24 +41,11 @@ from scaler.worker.port import (
 MakeExecutor = Callable[[int, str, Callable[[LocalMessage], None]], ExecutorPort]
 """Starts an executor: its number, its worker's name, where its events go."""
 
-_LOST_ROW_CHECK_S = 0.01
 _EXPECTED_FACTOR = 2
 
 
 class Tick(LocalMessage, frozen=True):
     """Look at what runs: for how long, and who waits behind it."""
-
-
-class SignDue(LocalMessage, frozen=True):
-    """The interrupted task should have given a sign of life by now."""
-
-    ordinal: int
-
-
-class GraceOver(LocalMessage, frozen=True):
-    """The interrupted task should have unwound by now."""
-
-    ordinal: int
 
 
 class Worker(Actor):
@@ -94,20 +78,10 @@ class Worker(Actor):
         self.connected = False
         self.dying = False
         """The executor was told to die; its slot is free when it was reaped."""
-        self.ordinal = 0
-        self.outstanding: dict[int, Sent] = {}
-        self.ordinals: dict[int, int] = {}
-        """Ordinal of each outstanding task, by task id."""
-        self.known: dict[bytes, None] = {}
-        """Functions the executor has."""
-        self.dropped: list[int] = []
-        """Taken back since the last frame."""
+        self.ledger = Ledger()
         self.held: dict[int, tuple[Function, Task, int]] = {}
         """Tasks that came while the executor was dying, by task id."""
-        self.orders: dict[int, CancelOrder] = {}
-        """Interrupted tasks, by ordinal."""
-        self.requests: list[CancelOrder] = []
-        """Cancels of this run."""
+        self.cancels = Cancels(self)
         self.announced = 0
         """The ordinal last reported as running."""
         self.ticking = False
@@ -117,7 +91,10 @@ class Worker(Actor):
         self._start_executor()
 
     def on_stop(self) -> None:
-        """Kill the executor; its launcher sees to the rest."""
+        """Give back what has not begun, and kill the executor; its launcher sees to the rest."""
+        self.give_back()
+        if self.held:
+            self.context.tell(self.scheduler, TaskReturned(tuple(self.held)))
         self.executor.kill()
         self.executor.close()
 
@@ -139,31 +116,13 @@ class Worker(Actor):
         tasks: tuple[Task, ...],
         expected_us: tuple[int, ...],
     ) -> None:
-        first = self.ordinal + 1
-        self.ordinal += len(tasks)
-        ordinals = range(first, self.ordinal + 1)
-        for ordinal, task, expected in zip(ordinals, tasks, expected_us, strict=True):
-            self.outstanding[ordinal] = Sent(task, expected)
-            self.ordinals[task.task_id] = ordinal
-        new = [function for function in functions if function.function_id not in self.known]
-        for function in new:
-            self.known[function.function_id] = None
-        dropped, self.dropped = self.dropped, []
-        self.executor.send(ordinals, tasks, new, dropped, self._forgettable())
+        self.ledger.send(self.executor, functions, tasks, expected_us)
         if not self.ticking:
-            self.ticking = True
-            self.context.start_timer("tick", RECALL_AFTER_S, Tick())
+            self._start_ticking(RECALL_AFTER_S)
 
-    def _forgettable(self) -> list[bytes]:
-        """Functions to forget: the oldest that no outstanding task names, above the bound."""
-        excess = len(self.known) - FUNCTIONS_KNOWN
-        if excess <= 0:
-            return []
-        used = {sent.task.function_id: None for sent in self.outstanding.values()}
-        forgotten = [key for key in self.known if key not in used][:excess]
-        for key in forgotten:
-            del self.known[key]
-        return forgotten
+    def _start_ticking(self, after_s: float) -> None:
+        self.ticking = True
+        self.context.start_timer("tick", after_s, Tick())
 
     @handles(ExecutorRows)
     def on_rows(self, message: ExecutorRows) -> None:
@@ -172,19 +131,16 @@ class Worker(Actor):
             return
         passed: list[TaskRow] = []
         for row in message.rows:
-            sent = self.outstanding.get(row.ordinal)
+            sent = self.ledger.sent.get(row.ordinal)
             if sent is None or sent.task.task_id != row.task_id:
                 continue  # no executor of ours sends this: user code has written to its socket
-            order = self.orders.get(row.ordinal)
-            if row.status is RowStatus.INTERRUPTED and row.unclean and order is not None:
-                order.unwound = True
-                self._kill()  # the confirm comes when its leftovers are gone
-                continue
-            self._strike(row.ordinal)
-            if order is None:
+            if row.unclean:
+                self.kill()  # it waits for that
+                if row.status is RowStatus.INTERRUPTED and row.ordinal in self.cancels.orders:
+                    continue  # the confirm comes when its leftovers are gone
+            self.ledger.strike(row.ordinal)
+            if not self.cancels.answer(row):
                 passed.append(row)
-            else:
-                self._answer(row.ordinal, order, row)
         if passed:
             self.context.tell(self.scheduler, TaskResult(tuple(passed)))
 
@@ -199,10 +155,10 @@ class Worker(Actor):
     def on_tick(self, message: Tick) -> None:
         """Report a task that runs for a while, and give back what waits behind it."""
         self.ticking = False
-        if not self.outstanding or self.dying:
+        if not self.ledger.sent or self.dying:
             return
         running = self.executor.running()
-        sent = self.outstanding.get(running)
+        sent = self.ledger.sent.get(running)
         waits_s = RECALL_AFTER_S
         if sent is not None:
             runs_s = self.executor.running_for()
@@ -211,124 +167,40 @@ class Worker(Actor):
                 self.context.tell(self.scheduler, TaskStarted((sent.task.task_id,)))
             patience_s = max(RECALL_AFTER_S, _EXPECTED_FACTOR * sent.expected_us / 1e6)
             if runs_s >= patience_s:
-                self._return(number for number in self.outstanding if number != running)
-                if len(self.outstanding) == 1:
-                    return  # the next `TaskRun` starts the ticks again
-            elif len(self.outstanding) == 1 and self.announced == running:
-                return
+                self.give_back()
+            if len(self.ledger.sent) == 1 and self.announced == running:
+                return  # nobody waits; the next `TaskRun` starts the ticks again
             waits_s = max(min(waits_s, patience_s - runs_s), RECALL_AFTER_S / 10)
-        self.ticking = True
-        self.context.start_timer("tick", waits_s, Tick())
+        self._start_ticking(waits_s)
 
-    def _return(self, ordinals: Iterable[int]) -> None:
-        """Give tasks that have not begun back to the scheduler."""
-        wanted = [ordinal for ordinal in ordinals if ordinal not in self.orders]
+    def give_back(self) -> None:
+        """Give all that has not begun back to the scheduler."""
+        orders = self.cancels.orders
+        wanted = [ordinal for ordinal in self.ledger.sent if ordinal not in orders]
         taken = self.executor.take_back(wanted) if wanted else ()
         if taken:
-            task_ids = tuple([self.outstanding[ordinal].task.task_id for ordinal in taken])
-            self._drop(taken)
-            self.context.tell(self.scheduler, TaskReturned(task_ids))
-
-    def _drop(self, ordinals: Iterable[int]) -> None:
-        for ordinal in ordinals:
-            self._strike(ordinal)
-            self.dropped.append(ordinal)
-
-    def _strike(self, ordinal: int) -> None:
-        del self.ordinals[self.outstanding.pop(ordinal).task.task_id]
+            self.context.tell(self.scheduler, TaskReturned(self.ledger.drop(taken)))
 
     # --- cancels ----------------------------------------------------------------------------
 
     @handles(TaskCancel)
     def on_cancel(self, message: TaskCancel) -> None:
         """Note a cancel; those of one run are decided together."""
-        reply = self.context.defer_reply()
-        order = CancelOrder(message.task_id, [reply], message.force, message.grace_s)
-        self.requests.append(order)
+        self.cancels.note(message, self.context.defer_reply())
 
     def end_of_turn(self) -> None:
-        """Decide the cancels of this run: take back what has not begun, interrupt the rest."""
-        if not self.requests:
-            return
-        requests, self.requests = self.requests, []
-        ordinals = [self.ordinals.get(order.task_id, 0) for order in requests]
-        wanted = [number for number in ordinals if number and number not in self.orders]
-        taken = dict.fromkeys(self.executor.take_back(wanted) if wanted else ())
-        self._drop(taken)
-        for ordinal, order in zip(ordinals, requests, strict=True):
-            if ordinal in taken or self.held.pop(order.task_id, None) is not None:
-                self._confirm(order, TaskCancelConfirmType.Canceled)
-            elif not ordinal:
-                self._confirm(order, TaskCancelConfirmType.CancelNotFound)
-            elif ordinal in self.orders:
-                self._join(ordinal, order)
-            elif order.force:
-                self._interrupt(ordinal, order)
-            else:
-                self._confirm(order, TaskCancelConfirmType.CancelFailed)
-
-    def _join(self, ordinal: int, later: CancelOrder) -> None:
-        """A second cancel of an interrupted task gets the same answer; it may bring it sooner."""
-        order = self.orders[ordinal]
-        order.replies += later.replies
-        if later.force and later.grace_s is not None and not self.dying:
-            self._limit(ordinal, order, later.grace_s)
-
-    def _interrupt(self, ordinal: int, order: CancelOrder) -> None:
-        self.orders[ordinal] = order
-        if self.dying:
-            return  # the death that is under way is the answer
-        grace_s = self.cancel_grace_s if order.grace_s is None else order.grace_s
-        if grace_s > 0:
-            self.executor.interrupt(ordinal)
-            if order.grace_s is None:
-                self.context.start_timer(("sign", ordinal), CANCEL_SIGN_S, SignDue(ordinal))
-        self._limit(ordinal, order, grace_s)
-
-    def _limit(self, ordinal: int, order: CancelOrder, grace_s: float) -> None:
-        """Kill what has not unwound after `grace_s`, unless that is due sooner already."""
-        due_s = self.context.now() + grace_s
-        if grace_s == 0:
-            self.on_grace_over(GraceOver(ordinal))
-        elif due_s < order.due_s:
-            order.due_s = due_s
-            self.context.start_timer(("grace", ordinal), grace_s, GraceOver(ordinal))
+        """Decide the cancels of this run."""
+        self.cancels.decide()
 
     @handles(SignDue)
     def on_sign_due(self, message: SignDue) -> None:
-        """Kill a task that sits in C code: its handler has not even run."""
-        if self.executor.answered() != message.ordinal:
-            self.on_grace_over(GraceOver(message.ordinal))
+        """Look for the sign of life of an interrupted task."""
+        self.cancels.sign_due(message.ordinal)
 
     @handles(GraceOver)
     def on_grace_over(self, message: GraceOver) -> None:
-        """Kill a task that has not unwound; what waits behind it is given back before."""
-        ordinal = message.ordinal
-        if ordinal not in self.orders or self.dying:
-            return
-        self._return(list(self.outstanding))
-        if self.executor.running() in (ordinal, 0):
-            self._kill()
-        else:  # it has ended, and its row is on the way; the one that runs is innocent
-            self.context.start_timer(("grace", ordinal), _LOST_ROW_CHECK_S, GraceOver(ordinal))
-
-    def _answer(self, ordinal: int, order: CancelOrder, row: TaskRow) -> None:
-        """The interrupted task ended: by the interrupt, or faster than it."""
-        self._forget_order(ordinal)
-        if row.status is RowStatus.INTERRUPTED:
-            self._confirm(order, TaskCancelConfirmType.Canceled)
-            return
-        for reply in order.replies:
-            reply.send(TaskResult((row,)))
-
-    def _forget_order(self, ordinal: int) -> None:
-        del self.orders[ordinal]
-        self.context.cancel_timer(("grace", ordinal))
-        self.context.cancel_timer(("sign", ordinal))
-
-    def _confirm(self, order: CancelOrder, kind: TaskCancelConfirmType) -> None:
-        for reply in order.replies:
-            reply.send(TaskCancelConfirm(order.task_id, kind))
+        """End an interrupted task that has not unwound."""
+        self.cancels.grace_over(message.ordinal)
 
     # --- the executor -----------------------------------------------------------------------
 
@@ -336,17 +208,16 @@ class Worker(Actor):
         self.number += 1
         self.pid = 0
         self.dying = False
-        self.ordinal = 0
         self.announced = 0
-        self.known.clear()
-        self.dropped.clear()
+        self.ledger = Ledger()
         own = self.context.self_ref
         self.executor = self.make_executor(self.number, self.name, own.tell)
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """Kill the executor, once; what has not begun is given back before."""
         if not self.dying:
             self.dying = True
-            self._return(list(self.outstanding))
+            self.give_back()
             self.executor.kill()
 
     @handles(ExecutorUp)
@@ -366,21 +237,15 @@ class Worker(Actor):
             return
         self._note_start(message.cause)
         blamed, item = self.executor.running(), self.executor.item()
-        for ordinal, order in list(self.orders.items()):
-            self._forget_order(ordinal)
-            self._strike(ordinal)
-            self._confirm(order, TaskCancelConfirmType.Canceled)
-        sent = self.outstanding.get(blamed)
+        self.cancels.confirm_all()
+        sent = self.ledger.sent.get(blamed)
         if sent is not None:
-            self._strike(blamed)
+            self.ledger.strike(blamed)
             now_s = self.context.now()
             row = death_row(sent.task, blamed, item, message.cause, self.name, self.pid, now_s)
             self.context.tell(self.scheduler, TaskResult((row,)))
-        if self.outstanding:  # claimed, but not begun: nobody's fault
-            innocent = tuple([sent.task.task_id for sent in self.outstanding.values()])
-            self.context.tell(self.scheduler, TaskReturned(innocent))
-            self.outstanding.clear()
-            self.ordinals.clear()
+        if self.ledger.ordinals:  # claimed, but not begun: nobody's fault
+            self.context.tell(self.scheduler, TaskReturned(tuple(self.ledger.ordinals)))
         self.executor.close()
         self._start_executor()
         held, self.held = self.held, {}
