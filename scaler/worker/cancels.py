@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,8 +43,8 @@ class CancelOrder(msgspec.Struct):
     replies: list[DeferredReply]
     force: bool
     grace_s: float | None
-    kill_at_s: float = 0.0
-    """When its grace is over, on the node's clock."""
+    due_s: float = math.inf
+    """When its grace ends, on the node's clock."""
 
 
 class Cancels:
@@ -134,28 +135,30 @@ class Cancels:
         order = self.orders[ordinal]
         order.replies += later.replies
         if later.force and later.grace_s is not None:
-            kill_at_s = self._worker.context.now() + later.grace_s
-            if kill_at_s < order.kill_at_s:
-                order.kill_at_s = kill_at_s
-                self._start_grace(ordinal, later.grace_s)
+            self._limit(ordinal, order, later.grace_s)
 
     def _interrupt(self, ordinal: int, order: CancelOrder) -> None:
         worker = self._worker
         self.orders[ordinal] = order
         if worker.dying:
             return  # the death that is under way is the answer
+        grace_s = worker.cancel_grace_s if order.grace_s is None else order.grace_s
         # Tasks run in order, so that only the last one can be running: the others have ended, and
         # the page has one word for the wish.
-        if ordinal == max(self.orders):
+        if grace_s > 0 and ordinal == max(self.orders):
             worker.executor.interrupt(ordinal)
-        grace_s = worker.cancel_grace_s if order.grace_s is None else order.grace_s
-        order.kill_at_s = worker.context.now() + grace_s
+        if grace_s > 0 and order.grace_s is None:
+            self._start_sign(ordinal, CANCEL_SIGN_S)
+        self._limit(ordinal, order, grace_s)
+
+    def _limit(self, ordinal: int, order: CancelOrder, grace_s: float) -> None:
+        """Kill what has not unwound after `grace_s`, unless that is due sooner already."""
+        due_s = self._worker.context.now() + grace_s
         if grace_s == 0:
             self.grace_over(ordinal)
-            return
-        self._start_grace(ordinal, grace_s)
-        if order.grace_s is None:
-            self._start_sign(ordinal, CANCEL_SIGN_S)
+        elif due_s < order.due_s:
+            order.due_s = due_s
+            self._start_grace(ordinal, grace_s)
 
     def _start_sign(self, ordinal: int, after_s: float) -> None:
         self._worker.context.start_timer(("sign", ordinal), after_s, SignDue(ordinal))
