@@ -6,6 +6,7 @@ import pickle
 from importlib import import_module
 
 from actors.messages import Message
+from actors.runtime.by_value import dumps_by_value
 
 _SCAN_BYTES = 1 << 16
 
@@ -18,10 +19,7 @@ def pack(message: object) -> bytes:
             return body
     except (pickle.PicklingError, AttributeError, TypeError):
         pass  # not for plain pickle: a lambda, a local class; cloudpickle says if it cannot either
-    import cloudpickle
-
-    pickled: bytes = cloudpickle.dumps(message, protocol=5)
-    return pickled
+    return dumps_by_value(message)
 
 
 def unpack(body: bytes) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable, Sequence
 
@@ -55,7 +56,10 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
         _log.info("node %s ends: %s", config.name, reason)
         loop.finish()
 
-    loop.add_link(config.parent, socket.socket(fileno=fds[0]), on_end=parent_gone)
+    link = socket.socket(fileno=fds[0])
+    # Held open to the end: the parent then sees this process exit, not a link that was cut.
+    os.dup(link.fileno())
+    loop.add_link(config.parent, link, on_end=parent_gone)
     try:
         loop.run()
     finally:
