@@ -10,6 +10,7 @@ A state is read without the lock: it is written after all that belongs to it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import FINISHED, LOGGER, PENDING, RUNNING
@@ -33,6 +34,9 @@ NO_CALLBACKS: Final[Any] = ()
 
 LOCK: Final = RLock()
 """Guards the state of all futures. Re-entrant: a finalizer may run anywhere and read a future."""
+
+# A thread that held it at a fork does not exist in the child, where nobody would let go of it.
+os.register_at_fork(after_in_child=LOCK._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 class Waiter(Protocol):

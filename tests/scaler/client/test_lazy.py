@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import random
+import signal
 import threading
 import time
 import weakref
@@ -24,6 +26,7 @@ from typing import Any, ClassVar, get_origin
 import pytest
 
 from scaler.client.future import CancelOutcome, ScalerFuture, resolve_rows
+from scaler.client.lazy import LOCK
 
 BOUND_S = 10.0
 
@@ -246,8 +249,6 @@ class Opened:
 
 
 def _opened() -> str:
-    from scaler.client.lazy import LOCK
-
     Opened.places.append(LOCK._is_owned())  # type: ignore[attr-defined]
     return "opened"
 
@@ -510,3 +511,25 @@ def test_a_value_is_opened_once_for_many_threads(session, in_thread):
             thread.join(BOUND_S)
         assert seen == ["opened"] * 3
         assert Opened.places == [False]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_while_another_thread_holds_the_lock_does_not_lock_the_child(session, in_thread):
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with LOCK:
+            held.set()
+            assert let_go.wait(BOUND_S)
+
+    future, waited_for = session.futures(2)
+    assert wait([waited_for], timeout=0).not_done
+    in_thread(hold)
+    assert held.wait(BOUND_S)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        cancelled = future.set_cancel_confirmed() and waited_for.set_cancel_confirmed()
+        os._exit(0 if cancelled else 1)
+    let_go.set()
+    assert os.waitpid(pid, 0)[1] == 0
