@@ -22,6 +22,8 @@ from scaler.serialization.values import (
     load_items,
 )
 
+_NONE: Final = dump_value(None)
+
 _RSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
 
@@ -117,7 +119,7 @@ class TaskGuard:
         value = function(*args, **kwargs)
         if isinstance(value, CoroutineType):
             value = _run_coroutine(value)
-        return dump_value(value)
+        return _NONE if value is None else dump_value(value)
 
     def _work_through(self, function: Callable[..., Any], task: Task) -> bytes:
         values: list[Any] = []

@@ -11,13 +11,10 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Final
 
 _WALL: Final = 0x40000000
 """`waitid` of all children, also those that do not send SIGCHLD."""
-
-_PROC: Final = Path("/proc")
 
 
 class Leftovers:
@@ -68,6 +65,8 @@ def _boot_clock_s() -> float:
 
 
 def _has_children() -> bool:
+    if not hasattr(os, "waitid"):
+        return True
     wall = _WALL if sys.platform == "linux" else 0
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | wall)
@@ -79,10 +78,11 @@ def _has_children() -> bool:
 def _descendants() -> dict[int, int]:
     """Return pid to start (ticks since boot) of all living processes below this one."""
     children: dict[int, list[tuple[int, int]]] = {}
-    for entry in _PROC.iterdir():
-        if entry.name.isdecimal():
-            parent, start = _parent_and_start(entry / "stat")
-            children.setdefault(parent, []).append((int(entry.name), start))
+    # Not pathlib: importing it would make every executor's start 4 ms longer.
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            parent, start = _parent_and_start(name)
+            children.setdefault(parent, []).append((int(name), start))
     found: dict[int, int] = {}
     parents = [os.getpid()]
     while parents:
@@ -92,9 +92,10 @@ def _descendants() -> dict[int, int]:
     return found
 
 
-def _parent_and_start(stat: Path) -> tuple[int, int]:
+def _parent_and_start(pid: str) -> tuple[int, int]:
     try:
-        text = stat.read_bytes()
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
     except OSError:  # it ended meanwhile
         return 0, 0
     fields = text[text.rindex(b")") + 2 :].split()  # the name before may hold anything

@@ -20,8 +20,10 @@ import msgspec
 
 from scaler.protocol.tasks import Function, Task, TaskOutput, TaskRow
 
-INTERRUPT_SIGNAL: Final[int] = getattr(signal, "SIGRTMIN", 34) + 7
-"""A real-time signal that nothing else uses."""
+INTERRUPT_SIGNAL: Final[int] = (
+    signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
+)
+"""A real-time signal that nothing else uses, where there are such signals."""
 
 TOKEN: Final = struct.Struct("<Q")
 """One claim: the ordinal of a task."""
