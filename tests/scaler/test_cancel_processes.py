@@ -460,7 +460,7 @@ def test_the_clusters_grace_is_the_default(sign, alive):
 
 
 def test_tasks_behind_a_killed_one_run(client, new_sign):
-    blockers = [client.submit(sum_in_c, (sign := new_sign()).path) for _ in range(2)]
+    blockers = [client.submit(sum_in_c, new_sign().path) for _ in range(2)]
     behind = [client.submit(pow, number, 2) for number in range(100)]
     assert client.cancel(blockers) == [True, True]
     assert [future.result(BOUND_S) for future in behind] == [number**2 for number in range(100)]
@@ -469,7 +469,7 @@ def test_tasks_behind_a_killed_one_run(client, new_sign):
 def test_a_task_prefetched_behind_code_in_c_is_taken_back(client, new_sign):
     signs = [new_sign() for _ in range(2)]
     blockers = [client.submit(sum_in_c, sign.path) for sign in signs]
-    behind = [client.submit(sleep, (sign := new_sign()).path) for _ in range(10)]
+    behind = [client.submit(sleep, new_sign().path) for _ in range(10)]
     for sign in signs:
         sign.wait()
     start_s = time.monotonic()
@@ -733,29 +733,26 @@ def test_wait_for_stalls_no_loop(client, new_sign, until):
 
     async def stall_s() -> float:
         """Return the longest time the loop did not turn while a future timed out."""
-        loop = asyncio.get_running_loop()
         gaps: list[float] = []
-        last_s = time.perf_counter()
 
-        def turn() -> None:
-            nonlocal last_s, handle
-            now_s = time.perf_counter()
-            gaps.append(now_s - last_s - 0.001)
-            last_s = now_s
-            handle = loop.call_later(0.001, turn)
+        async def turn() -> None:
+            while True:
+                start_s = time.perf_counter()
+                await asyncio.sleep(0.001)
+                gaps.append(time.perf_counter() - start_s - 0.001)
 
-        handle = loop.call_later(0.001, turn)
+        turning = asyncio.create_task(turn())
         sign = new_sign()
         future = client.submit(swallow, sign.path)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(future, 0.1)
         await asyncio.sleep(0.005)
-        handle.cancel()
+        turning.cancel()
         assert future.cancelled()
         assert future.cancel(grace=0)
         return max(gaps)
 
-    # A busy machine may take the processor away for longer; a blocking cancel would do it each time.
+    # A busy machine may take the processor away; a cancel that blocks would do it each time.
     stalls_s = []
     for _ in range(6):
         stalls_s.append(asyncio.run(stall_s()))
