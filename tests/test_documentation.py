@@ -1,0 +1,51 @@
+"""What the pages show is true: their code runs, their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")])
+
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PROMISE = re.compile(r"\bprint\(.*\)  # (.*)$", re.MULTILINE)
+"""`print(...)  # what it prints`."""
+LINK = re.compile(r"\]\(([^)#\s]+)|(?:src|srcset)=\"([^\"]+)\"")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def code_of(page: Path) -> str:
+    """Return a page's Python blocks, each on the lines that it has in the page."""
+    text = page.read_text()
+    code = ""
+    for block in BLOCK.finditer(text):
+        code += "\n" * (text.count("\n", 0, block.start(1)) - code.count("\n")) + block[1]
+    return code
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if code_of(page)], ids=name)
+def test_the_code_of_a_page_runs_as_one_program(page: Path, tmp_path: Path) -> None:
+    program = tmp_path / "page.py"
+    program.write_text(code_of(page))
+    command = [sys.executable, "-W", "error", str(program)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert run.returncode == 0, run.stderr
+    printed = iter(run.stdout.splitlines())
+    for promise in PROMISE.findall(program.read_text()):
+        assert promise in printed, f"promised, but not printed (in this order): {promise}"
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    targets = [target for pair in LINK.findall(page.read_text()) for target in pair if target]
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []
