@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from actors import Actor, ActorRef, ActorsError, AskTimeoutError, LocalMessage, Terminated, handles
-from scaler.client.cancels import CancelFutures, OpenCancel, Waiter, crossed
+from actors import Actor, ActorRef, ActorsError, LocalMessage, Terminated, handles
+from scaler.client.cancels import CancelDue, CancelFutures, Cancels, Waiter
 from scaler.client.future import CancelOutcome, ScalerFuture, resolve_rows
 from scaler.client.submissions import Submissions, SubmissionsReady
 from scaler.errors import ClusterBrokenError
-from scaler.limits import CANCEL_TIMEOUT_S, CLOSE_TIMEOUT_S
+from scaler.limits import CLOSE_TIMEOUT_S
 from scaler.protocol.tasks import (
     ClientConnect,
     ClientDisconnect,
-    RowStatus,
-    TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskOutput,
@@ -65,12 +63,6 @@ class BreakManager(LocalMessage, frozen=True):
     error: Exception
 
 
-class CancelDue(LocalMessage, frozen=True):
-    """A caller of `cancel` that joined an open one has waited long enough."""
-
-    task_id: int
-
-
 class OutputShown(LocalMessage, frozen=True):
     """What these attempts printed has been written: their futures may resolve."""
 
@@ -87,13 +79,14 @@ class ClientFutureManager(Actor):
         self.surroundings = surroundings
         self.open = surroundings.open
         """Future and size in bytes of every task that the scheduler has not answered for."""
-        self.cancels: dict[int, OpenCancel] = {}
-        self.printed: dict[int, None] = {}
-        """Open tasks that have printed."""
+        self.cancels = Cancels(self)
+        self.printed: dict[int, TaskRow | None] = {}
+        """Open tasks that have printed, with the row that waits until that is shown."""
+        self.broken: Exception | None = None
+        """Why the cluster serves nobody any more."""
         self._resolved: list[tuple[ScalerFuture, TaskRow]] = []
         self._released_tasks = 0
         self._released_bytes = 0
-        self._timers = 0
 
     def on_start(self) -> None:
         """Introduce the client to the scheduler."""
@@ -120,6 +113,9 @@ class ClientFutureManager(Actor):
             self.open[task.task_id] = (submission.future, len(task.payload))
             functions[task.function_id] = submission.function
             tasks.append(task)
+        if self.broken is not None:
+            self._break(self.broken)
+            return
         message_out = TaskSubmit(tuple(functions.values()), tuple(tasks))
         self.context.tell(self.scheduler, message_out)
 
@@ -128,23 +124,22 @@ class ClientFutureManager(Actor):
     @handles(TaskResult)
     def on_result(self, message: TaskResult) -> None:
         """Resolve the futures of attempts that ended."""
-        self._take_rows(message.rows)
+        self.take_rows(message.rows)
 
-    def _take_rows(self, rows: Iterable[TaskRow]) -> None:
+    def take_rows(self, rows: Iterable[TaskRow]) -> None:
+        """Resolve futures, but for those whose output is still to be shown."""
         waiting: list[TaskRow] = []
         for row in rows:
             if row.task_id in self.printed:
+                self.printed[row.task_id] = row
                 waiting.append(row)
                 continue
             entry = self.open.pop(row.task_id, None)
             if entry is None:
                 continue  # its future was resolved by an answer to a cancel
             self._release(entry[1])
-            cancel = self.cancels.pop(row.task_id, None)
-            if cancel is None:
+            if not self.cancels.cross(entry[0], row):
                 self._resolved.append((entry[0], row))
-            else:
-                self._cross(entry[0], cancel, row)
         if waiting:
             held = OutputShown(tuple(waiting))
             self.surroundings.after_shown(partial(self.context.self_ref.tell, held))
@@ -154,20 +149,7 @@ class ClientFutureManager(Actor):
         """The output is out: now the futures."""
         for row in message.rows:
             self.printed.pop(row.task_id, None)
-        self._take_rows(message.rows)
-
-    def _cross(self, future: ScalerFuture, cancel: OpenCancel, row: TaskRow) -> None:
-        """A result and a cancel have crossed."""
-        if row.status is RowStatus.INTERRUPTED:
-            future.set_cancel_confirmed(CancelOutcome.CANCELED)
-        else:
-            outcome, delivered = crossed(cancel.force, self.surroundings.cancel_finished)
-            if delivered:
-                future.set_cancel_refused(outcome)
-                future.set_result_ready(row)
-            else:
-                future.set_cancel_confirmed(outcome)
-        self._answer(cancel, future)
+        self.take_rows(message.rows)
 
     @handles(TaskStarted)
     def on_started(self, message: TaskStarted) -> None:
@@ -190,116 +172,37 @@ class ClientFutureManager(Actor):
     @handles(CancelFutures)
     def on_cancel(self, message: CancelFutures) -> None:
         """Ask the scheduler to stop tasks; reply for each whether its future is cancelled."""
+        self.on_submissions(SubmissionsReady())  # one thread's may be overtaken by another's cancel
         self._resolve()
         waiter = Waiter(self.context.defer_reply(), message.futures)
         for future in message.futures:
             if future.task_id in self.open:
-                self._cancel(future, message, waiter)
+                self.cancels.request(future, message, waiter)
             else:  # answered since the caller looked
                 if not message.unconfirmed:
                     future.cancel_done()
                 waiter.settled()
 
-    def _cancel(self, future: ScalerFuture, message: CancelFutures, waiter: Waiter) -> None:
-        task_id = future.task_id
-        if future.done() and not message.unconfirmed:
-            waiter.settled()  # given up on before; its answer is still on the way
-            return
-        cancel = self.cancels.get(task_id)
-        joined = cancel is not None
-        if cancel is None:
-            cancel = self.cancels[task_id] = OpenCancel()
-        stronger = message.force and (not cancel.force or message.grace_s is not None)
-        cancel.force = cancel.force or message.force
-        cancel.waiters.append((waiter, message.force))
-        if message.timeout_s == 0:
-            future.set_cancel_confirmed(CancelOutcome.TIMEOUT)
-            self._answer(cancel, future)
-            cancel.waiters.clear()
-        elif joined:
-            self._timers += 1
-            key = ("cancel", task_id, self._timers)
-            cancel.timers.append(key)
-            self.context.start_timer(key, message.timeout_s, CancelDue(task_id))
-        if not joined or stronger:
-            self._ask(task_id, message.force, message.grace_s, message.timeout_s)
-
-    def _ask(self, task_id: int, force: bool, grace_s: float | None, timeout_s: float) -> None:
-        self.context.ask(
-            self.scheduler,
-            TaskCancel(task_id, force, grace_s),
-            then=partial(self._on_cancel_answer, task_id, force, grace_s),
-            timeout_s=timeout_s or CANCEL_TIMEOUT_S,
-        )
-
-    def _on_cancel_answer(
-        self, task_id: int, force: bool, grace_s: float | None, answer: Any
-    ) -> None:
-        """The scheduler's answer; one that a result has overtaken changes nothing."""
-        cancel = self.cancels.get(task_id)
-        if isinstance(answer, TaskResult):
-            self._take_rows(answer.rows)
-        elif isinstance(answer, AskTimeoutError):
-            self._give_up_waiting(task_id)
-            if task_id in self.open:  # its credit is held until somebody answers for it
-                self._ask(task_id, force, grace_s, CANCEL_TIMEOUT_S)
-        elif isinstance(answer, ActorsError):
-            return  # the scheduler ended: `Terminated` follows
-        elif answer.type is not TaskCancelConfirmType.CancelFailed:
-            self.on_confirm(answer)
-        elif cancel is not None:
-            self._refused(task_id, cancel, force)
-
     @handles(TaskCancelConfirm)
     def on_confirm(self, message: TaskCancelConfirm) -> None:
         """A task has been cancelled, or nobody knows it any more."""
+        row = self.printed.pop(message.task_id, None)
+        if row is not None:  # it is not known because it has ended: here is its row
+            self.take_rows((row,))
+            return
         entry = self.open.pop(message.task_id, None)
         if entry is None:
             return
-        self.printed.pop(message.task_id, None)
-        future = entry[0]
         self._release(entry[1])
         found = message.type is TaskCancelConfirmType.Canceled
-        future.set_cancel_confirmed(CancelOutcome.CANCELED if found else CancelOutcome.NOT_FOUND)
-        cancel = self.cancels.pop(message.task_id, None)
-        if cancel is not None:
-            self._answer(cancel, future)
-
-    def _refused(self, task_id: int, cancel: OpenCancel, force: bool) -> None:
-        """It goes on running. Who asked with more force still waits for the other answer."""
-        future = self.open[task_id][0]
-        refused = [waiter for waiter, forced in cancel.waiters if force or not forced]
-        cancel.waiters = [(w, forced) for w, forced in cancel.waiters if forced and not force]
-        if force or not cancel.force:
-            self._close(self.cancels.pop(task_id))
-        future.set_cancel_refused(CancelOutcome.FAILED)
-        for waiter in refused:
-            waiter.settled()
-
-    def _give_up_waiting(self, task_id: int) -> None:
-        """A caller's time is up: the future is cancelled, for all who wait."""
-        cancel = self.cancels.get(task_id)
-        entry = self.open.get(task_id)
-        if cancel is not None and entry is not None:
-            entry[0].set_cancel_confirmed(CancelOutcome.TIMEOUT)
-            self._answer(cancel, entry[0])
-            cancel.waiters.clear()
+        outcome = CancelOutcome.CANCELED if found else CancelOutcome.NOT_FOUND
+        entry[0].set_cancel_confirmed(outcome)
+        self.cancels.settle(message.task_id)
 
     @handles(CancelDue)
     def on_cancel_due(self, message: CancelDue) -> None:
         """One of several callers has waited long enough."""
-        self._give_up_waiting(message.task_id)
-
-    def _answer(self, cancel: OpenCancel, future: ScalerFuture) -> None:
-        """The future is decided: wake who waits for its cancel."""
-        self._close(cancel)
-        for waiter, _ in cancel.waiters:
-            waiter.settled()
-
-    def _close(self, cancel: OpenCancel) -> None:
-        for key in cancel.timers:
-            self.context.cancel_timer(key)
-        cancel.timers.clear()
+        self.cancels.give_up_waiting(message.task_id)
 
     # --- batches ----------------------------------------------------------------------------
 
@@ -330,18 +233,9 @@ class ClientFutureManager(Actor):
         reply = self.context.defer_reply()
 
         def disconnected(answer: Any) -> None:
-            outcome = CancelOutcome.CANCELED
-            if isinstance(answer, ActorsError):
-                outcome = CancelOutcome.TIMEOUT
-            self._resolve()
-            for task_id in reversed(list(self.open)):
-                future, size_bytes = self.open.pop(task_id)
-                future.set_cancel_confirmed(outcome)
-                self._release(size_bytes)
-                cancel = self.cancels.pop(task_id, None)
-                if cancel is not None:
-                    self._answer(cancel, future)
-            self._resolve()
+            unanswered = isinstance(answer, ActorsError)
+            outcome = CancelOutcome.TIMEOUT if unanswered else CancelOutcome.CANCELED
+            self._end_all(lambda future: future.set_cancel_confirmed(outcome))
             reply.send(None)
             self.context.stop()
 
@@ -367,14 +261,17 @@ class ClientFutureManager(Actor):
         self._break(ClusterBrokenError("the cluster has ended"))
 
     def _break(self, error: Exception) -> None:
-        """End every open future with `error`."""
+        """End every open future with `error`, and those to come."""
+        self.broken = self.broken or error
         self.on_submissions(SubmissionsReady())
+        self._end_all(lambda future: future.set_error(error))
+
+    def _end_all(self, end: Callable[[ScalerFuture], object]) -> None:
+        """End every open future by `end`, the newest first."""
         self._resolve()
-        for task_id in list(self.open):
+        for task_id in reversed(list(self.open)):
             future, size_bytes = self.open.pop(task_id)
-            future.set_error(error)
+            end(future)
             self._release(size_bytes)
-            cancel = self.cancels.pop(task_id, None)
-            if cancel is not None:
-                self._answer(cancel, future)
+            self.cancels.settle(task_id)
         self._resolve()
