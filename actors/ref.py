@@ -29,10 +29,11 @@ class ActorRef(ABC):
     handled once, or becomes a dead letter.
     """
 
-    __slots__ = ("address",)
+    __slots__ = ("_hash", "address")
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self._hash = hash((address.node, address.number))
 
     @property
     def name(self) -> str:
@@ -76,10 +77,13 @@ class ActorRef(ABC):
         """Put an envelope on its way (used by contexts and links, not by users)."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ActorRef) and self.address == other.address
+        if not isinstance(other, ActorRef):
+            return NotImplemented
+        own, others = self.address, other.address
+        return own.number == others.number and own.node == others.node
 
     def __hash__(self) -> int:
-        return hash(self.address)
+        return self._hash
 
     def __repr__(self) -> str:
         return f"<ActorRef {self.address.name} on {self.address.node}>"

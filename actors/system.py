@@ -235,15 +235,15 @@ class ActorSystem:
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """The last messages that nobody handled (at most `limits.DEAD_LETTERS_KEPT`)."""
-        return tuple(self._core.dead_letters)
+        return tuple(self._core.dead_letters.kept)
 
     def subscribe_dead_letters(self, listener: ActorRef) -> None:
         """Have `listener` told every `DeadLetter` of this process from now on."""
-        self.call(lambda: self._core.dead_letter_listeners.setdefault(listener, None))
+        self.call(lambda: self._core.dead_letters.listeners.setdefault(listener, None))
 
     def unsubscribe_dead_letters(self, listener: ActorRef) -> None:
         """Undo `subscribe_dead_letters`."""
-        self.call(lambda: self._core.dead_letter_listeners.pop(listener, None))
+        self.call(lambda: self._core.dead_letters.listeners.pop(listener, None))
 
     def close(self) -> None:
         """Stop all actors, children before parents, and end all processes and the thread.

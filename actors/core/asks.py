@@ -7,6 +7,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from actors.core.cell import Cell
     from actors.ref import Address
@@ -14,16 +16,13 @@ if TYPE_CHECKING:
 _TIMEOUT_CLASSES = 1_000
 
 
-class OpenAsk:
+class OpenAsk(msgspec.Struct, eq=False):
     """One request that has no answer yet."""
 
-    __slots__ = ("cell", "target", "then")
-
-    def __init__(self, target: Address, then: Callable[[Any], None], cell: Cell | None) -> None:
-        self.target = target
-        self.then = then
-        self.cell = cell
-        """The asking actor; `None` if the ask came from outside."""
+    target: Address
+    then: Callable[[Any], None]
+    cell: Cell | None
+    """The asking actor; `None` if the ask came from outside."""
 
 
 class Asks:

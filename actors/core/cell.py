@@ -43,6 +43,7 @@ class Cell:
         "context",
         "current",
         "deferred",
+        "end_handlers",
         "factory",
         "handlers",
         "has_end_of_turn",
@@ -99,58 +100,80 @@ class Cell:
         self.actor = self.factory()
         self.actor.context = self.context
         actor_class = type(self.actor)
-        self.handlers = actor_class.handlers
+        self.handlers = dict(actor_class.handlers)
+        # Apart, since it is to be looked at whether the end is still watched for.
+        on_end = self.handlers.pop(Terminated, None)
+        self.end_handlers = {} if on_end is None else {Terminated: on_end}
         self.has_end_of_turn = actor_class.end_of_turn is not Actor.end_of_turn
         self.actor.on_start()
 
     def run(self) -> None:
         """Handle the messages present now, at most `MESSAGES_PER_RUN`."""
         self.scheduled = False
-        if self.state is CellState.STOPPED:
-            self.drain()
+        if (self.state or self.stop_requested) and not self._may_run():
             return
         queue = self.mailbox.queue
         waiting = len(queue)
         if waiting > self.mailbox.peak:
             self.mailbox.peak = waiting
-        clock = self.node.clock
+        handlers, clock = self.handlers, self.node.clock
         begun = clock()
-        for _ in range(min(waiting, MESSAGES_PER_RUN)):
-            if self.stop_requested:
-                break
+        count = min(waiting, MESSAGES_PER_RUN)
+        for _ in range(count):
             item = queue.popleft()
-            self.handle(item)
+            if type(item) is Envelope and not item.request and type(item.message) in handlers:
+                # What `handle` does with a tell, without its calls: most messages are tells.
+                self.current = item
+                try:
+                    handlers[type(item.message)](self.actor, item.message)
+                except Exception as error:
+                    self.failed(error)
+            else:
+                self.handle(item)
             ended = clock()
             if ended - begun > SLOW_HANDLER_S:
                 self._warn_slow(item, ended - begun)
             begun = ended
-        self.end_run()
+            if self.stop_requested:
+                break
+        self.current = None
+        self.mailbox.handled += count
+        if self.has_end_of_turn or self.stop_requested:
+            self.end_run()
         if queue and not self.scheduled:
             self.node.schedule(self)
 
+    def _may_run(self) -> bool:
+        """Whether the actor goes on; one that was asked to stop does so before its messages."""
+        if self.state is CellState.STOPPED:
+            self.drain()
+        elif self.stop_requested:
+            self.terminate()
+        else:
+            return True
+        return False
+
     def handle(self, item: Envelope | Reply) -> None:
         """Handle one message or one reply."""
-        self.mailbox.handled += 1
         if type(item) is Reply:
             self._handle_reply(item)
             return
         assert type(item) is Envelope
         message = item.message
-        message_type = type(message)
-        if message_type is Terminated and not self._still_watches(message.ref):
+        kind = type(message)
+        if kind is Terminated and not self._still_watches(message.ref):
             return
-        handler = self.handlers.get(message_type)
+        handler = self.handlers.get(kind) or self.end_handlers.get(kind)
         if handler is None:
             self._unhandled(item)
             return
         self.current = item
-        request = item.request
-        self.must_reply = request != 0
+        self.must_reply = item.request != 0
         try:
             handler(self.actor, message)
         except Exception as error:
             self.failed(error)
-        if request and self.must_reply:
+        if self.must_reply:
             self.context.reply(None)
         self.current = None
 
@@ -230,7 +253,7 @@ class Cell:
             if type(item) is Envelope:
                 if item.request and item.sender is not None:
                     item.sender.deliver(Reply(item.request, self._stopped_error()))
-                self.node.dead_letter(item, self.ref.name, DeadLetterReason.STOPPED)
+                self.node.dead_letters.add(item, self.ref.name, DeadLetterReason.STOPPED)
 
     def _still_watches(self, ref: ActorRef) -> bool:
         """Whether the end of `ref` is still to be told here; it is told once."""
@@ -243,7 +266,7 @@ class Cell:
         ask = self.node.asks.take(reply.request)
         if ask is None:
             late = Envelope(reply.message)
-            self.node.dead_letter(late, self.ref.name, DeadLetterReason.LATE_REPLY)
+            self.node.dead_letters.add(late, self.ref.name, DeadLetterReason.LATE_REPLY)
             return
         self.call(ask.then, reply.message)
 
@@ -252,7 +275,7 @@ class Cell:
             kind = type(item.message).__qualname__
             error = ActorFailedError(f"{type(self.actor).__qualname__} has no handler for {kind}")
             item.sender.deliver(Reply(item.request, error))
-        self.node.dead_letter(item, self.ref.name, DeadLetterReason.UNHANDLED)
+        self.node.dead_letters.add(item, self.ref.name, DeadLetterReason.UNHANDLED)
 
     def _stopped_error(self) -> ActorStoppedError:
         why = f": {self.cause}" if self.cause else ""

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from actors.errors import ProtocolError, UnencodableMessageError
-from actors.messages import Envelope, LocalMessage, Message, Reply
+from actors.messages import LocalMessage, Message
 from actors.ref import ActorRef, Address
 
+NO_SENDER = -1
 
-class WireItem(msgspec.Struct, frozen=True, array_like=True):
+
+class WireItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One envelope or reply on a link."""
 
-    target: Address
-    sender: Address | None
+    target: int
+    """Number of the actor within the frame's target node."""
+    sender: int
+    """Number of the sender within the frame's source node, `NO_SENDER` if there is none."""
     request: int
     is_reply: bool
     type_name: str
     """`module:qualname` of a `Message`, or empty: the body is opaque."""
     body: bytes
+
+
+class WireFrame(msgspec.Struct, frozen=True, array_like=True):
+    """What one node sends another in one turn, in order."""
+
+    source: str
+    target: str
+    items: tuple[WireItem, ...]
 
 
 class Codec:
@@ -50,24 +62,16 @@ class Codec:
         self._unpack = unpack
         self._find = find
         self._encoder = msgspec.msgpack.Encoder(enc_hook=_ref_to_address)
-        self._frame_decoder = msgspec.msgpack.Decoder(tuple[WireItem, ...])
+        self._frame_decoder = msgspec.msgpack.Decoder(WireFrame)
         self._decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {}
         self._type_names: dict[type, str] = {}
 
-    def encode_item(self, target: Address, item: Envelope | Reply) -> WireItem:
-        """Encode one message.
+    def encode_message(self, message: object) -> tuple[str, bytes]:
+        """Encode a message alone: its type's name (empty for an opaque body) and its bytes.
 
         Raises:
             UnencodableMessageError: it cannot be written as bytes.
         """
-        type_name, body = self.encode_message(item.message)
-        if type(item) is Envelope:
-            sender = None if item.sender is None else item.sender.address
-            return WireItem(target, sender, item.request, False, type_name, body)
-        return WireItem(target, None, item.request, True, type_name, body)
-
-    def encode_message(self, message: object) -> tuple[str, bytes]:
-        """Encode a message alone: its type's name (empty for an opaque body) and its bytes."""
         kind = type(message)
         type_name = self._type_names.get(kind)
         if type_name is None:
@@ -95,19 +99,19 @@ class Codec:
             what = type_name or "an opaque message"
             raise UnencodableMessageError(f"{what} cannot be opened here: {error!r}") from error
 
-    def encode_frame(self, items: Iterable[WireItem]) -> bytes:
-        """Join items to the body of one frame."""
-        return self._encoder.encode(tuple(items))
+    def encode_frame(self, frame: WireFrame) -> bytes:
+        """Write a frame."""
+        return self._encoder.encode(frame)
 
-    def decode_frame(self, frame: bytes | memoryview) -> tuple[WireItem, ...]:
-        """Split a frame into its items, bodies still closed.
+    def decode_frame(self, data: bytes | memoryview) -> WireFrame:
+        """Read a frame, the bodies of its items still closed.
 
         Raises:
             ProtocolError: the frame is malformed.
         """
         try:
-            return self._frame_decoder.decode(frame)
-        except msgspec.MsgspecError as error:
+            return self._frame_decoder.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ProtocolError(f"malformed frame: {error}") from error
 
     def _decoder(self, type_name: str) -> msgspec.msgpack.Decoder[Any]:

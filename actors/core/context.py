@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors.actor import DEFAULT_SUPERVISION, Actor, ActorContext, DeferredReply
+from actors.core.asks import OpenAsk
 from actors.limits import ASK_TIMEOUT_S
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef
@@ -77,7 +78,9 @@ class CellContext(ActorContext):
         timeout_s: float = ASK_TIMEOUT_S,
     ) -> None:
         """Send a request; `then` gets the reply or the error."""
-        number = self._node.open_ask(ref.address, then, self._cell, timeout_s)
+        node = self._node
+        ask = OpenAsk(ref.address, then, self._cell)
+        number = node.asks.open(ask, timeout_s, node.clock() - node.lag_s)
         ref.deliver(Envelope(message, self._ref, number))
 
     def reply(self, message: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from actors.actor import Actor
 from actors.core.asks import Asks, OpenAsk
 from actors.core.cell import Cell, CellState
+from actors.core.dead_letters import DeadLetters
 from actors.core.guardian import UnwatchActor, WatchActor, guardian_address
 from actors.core.refs import LocalRef, RemoteRef
 from actors.core.timers import Timers
@@ -21,10 +22,10 @@ from actors.errors import (
     SystemClosedError,
 )
 from actors.future import AskFuture
-from actors.limits import DEAD_LETTERS_KEPT, PASSES_PER_TURN
+from actors.limits import PASSES_PER_TURN
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
-from actors.signals import DeadLetter, DeadLetterReason, Terminated, TerminationReason
+from actors.signals import DeadLetterReason, Terminated, TerminationReason
 from actors.supervision import Supervision
 
 
@@ -68,9 +69,9 @@ class NodeCore:
         self.timers = Timers()
         self.cells: dict[int, Cell] = {}
         self.names: dict[str, Cell] = {}
-        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT)
-        self.dead_letter_count = 0
-        self.dead_letter_listeners: dict[ActorRef, None] = {}
+        self.dead_letters = DeadLetters()
+        self.outside = OutsideRef(self)
+        """The sender of asks that come from outside of actors."""
         self.remote_watches: dict[ActorRef, dict[ActorRef, None]] = {}
         self._number = 0
         self._wakes: deque[tuple[AskFuture, Any]] = deque()
@@ -226,21 +227,18 @@ class NodeCore:
 
     # --- asks -------------------------------------------------------------------------------
 
-    def open_ask(
-        self, target: Address, then: Callable[[Any], None], cell: Cell, timeout_s: float
-    ) -> int:
-        """Enter an actor's request and return its number."""
-        return self.asks.open(OpenAsk(target, then, cell), timeout_s, self.now())
-
     def ask_from_outside(self, ref: ActorRef, message: object, timeout_s: float) -> AskFuture:
         """Send a request of a thread outside of actors. Thread-safe."""
         if self.closed:
             raise SystemClosedError(f"the system of actor {ref.name} was closed")
         future = AskFuture(self.on_own_thread)
-        ask = OpenAsk(ref.address, lambda outcome: self._wakes.append((future, outcome)), None)
+        ask = OpenAsk(ref.address, partial(self._wake_later, future), None)
         number = self.asks.open(ask, timeout_s, self.now())
-        ref.deliver(Envelope(message, OutsideRef(self), number))
+        ref.deliver(Envelope(message, self.outside, number))
         return future
+
+    def _wake_later(self, future: AskFuture, outcome: Any) -> None:
+        self._wakes.append((future, outcome))
 
     def forget_asks(self, cell: Cell) -> None:
         """Drop the open requests of an actor that ends."""
@@ -276,7 +274,7 @@ class NodeCore:
                 f"the mailbox of actor {cell.ref.name} is full ({cell.mailbox.size} messages)"
             )
             envelope.sender.deliver(Reply(envelope.request, error))
-        self.dead_letter(envelope, cell.ref.name, DeadLetterReason.MAILBOX_FULL)
+        self.dead_letters.add(envelope, cell.ref.name, DeadLetterReason.MAILBOX_FULL)
         return False
 
     def undeliverable(
@@ -286,18 +284,9 @@ class NodeCore:
         if type(item) is Envelope:
             if item.request and item.sender is not None:
                 item.sender.deliver(Reply(item.request, error))
-            self.dead_letter(item, address.name, why)
+            self.dead_letters.add(item, address.name, why)
         else:
-            self.dead_letter(Envelope(item.message), address.name, why)
-
-    def dead_letter(self, item: Envelope, target: str, reason: DeadLetterReason) -> None:
-        """Note a message that nobody handled, and tell who listens. Thread-safe."""
-        letter = DeadLetter(item.message, item.sender, target, reason)
-        self.dead_letters.append(letter)
-        self.dead_letter_count += 1
-        if not isinstance(item.message, DeadLetter):
-            for listener in list(self.dead_letter_listeners):
-                listener.deliver(Envelope(letter))
+            self.dead_letters.add(Envelope(item.message), address.name, why)
 
     def node_lost(self, name: str, error: DeliveryError) -> None:
         """Another node is gone: end the asks to it, tell the watchers of its actors."""
@@ -347,7 +336,7 @@ class OutsideRef(ActorRef):
                 return
             envelope = Envelope(envelope.message)
         assert type(envelope) is Envelope
-        self.node.dead_letter(envelope, "outside", DeadLetterReason.LATE_REPLY)
+        self.node.dead_letters.add(envelope, "outside", DeadLetterReason.LATE_REPLY)
 
     def ask(self, message: object, timeout: float = 0.0) -> AskFuture:
         """Raise: nobody can be asked here."""

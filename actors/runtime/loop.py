@@ -6,25 +6,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from actors.core.codec import Codec, WireItem
 from actors.core.guardian import GUARDIAN_SUPERVISION, Guardian
-from actors.core.node import NodeCore, OutsideRef
+from actors.core.node import NodeCore
 from actors.core.refs import CURRENT_NODE
-from actors.errors import NodeUnreachableError, ProtocolError, UnencodableMessageError
-from actors.limits import IDLE_POLL_S, LATE_TURN_S, LINK_BUFFER_BYTES, MAILBOX_WAIT_S
-from actors.messages import Envelope, Reply
-from actors.ref import Address
-from actors.runtime import opaque
+from actors.limits import IDLE_POLL_S, LATE_TURN_S, MAILBOX_WAIT_S
+from actors.runtime.links import Links
 from actors.runtime.poller import Poller
 from actors.runtime.wakeup import Wakeup
-from actors.signals import DeadLetterReason
-from actors.transport.stream import FrameStream
 
 if TYPE_CHECKING:
-    import socket
-
     from actors.core.cell import Cell
 
 
@@ -49,9 +41,6 @@ class NodeLoop:
         self._checked_s = time.monotonic()
         self._room = threading.Condition()
         self._room_wanted = 0
-        self._links: dict[str, FrameStream] = {}
-        self.default_route: str | None = None
-        """The link for nodes that are not linked here: a child process knows its parent only."""
         self.node = NodeCore(
             name,
             clock=time.monotonic,
@@ -69,7 +58,7 @@ class NodeLoop:
             mailbox_size=None,
             parent=None,
         )
-        self._codec = Codec(self.node.resolve, opaque.pack, opaque.unpack, opaque.find_message_type)
+        self.links = Links(self.node, poller)
 
     def on_own_thread(self) -> bool:
         """Whether the caller is the loop's thread."""
@@ -93,12 +82,11 @@ class NodeLoop:
             while not self._finished:
                 self._turn()
             self.node.stop_all()
-            self._flush()
+            self.links.flush()
         finally:
             self.node.closed = True
             self.node.sleeping = False
-            for link in list(self._links.values()):
-                link.close()
+            self.links.close()
             self.node.drain()
             self._wakeup.close()
 
@@ -106,8 +94,7 @@ class NodeLoop:
         """Close the descriptors in a fork of this process, without a word to anyone."""
         self.node.closed = True
         self.node.sleeping = False
-        for link in self._links.values():
-            link.abandon()
+        self.links.abandon()
         self._wakeup.close()
 
     # --- a turn -----------------------------------------------------------------------------
@@ -127,7 +114,7 @@ class NodeLoop:
         node.fire()
         node.run_ready()
         if node.outgoing:
-            self._flush()
+            self.links.flush()
         node.wake_waiters()
         if self._room_wanted:
             with self._room:
@@ -168,124 +155,3 @@ class NodeLoop:
                 )
         finally:
             self._room_wanted -= 1
-
-    # --- links ------------------------------------------------------------------------------
-
-    def add_link(
-        self, name: str, sock: socket.socket, on_end: Callable[[str], None] | None = None
-    ) -> None:
-        """Talk to the node `name` over `sock`, a connected stream socket.
-
-        Args:
-            name: the node at the other end.
-            sock: taken over.
-            on_end: gets the reason when the link ends; default: the node is given up at once.
-        """
-        self._links[name] = FrameStream(
-            sock,
-            self.poller,
-            lambda frames: self._receive(name, frames),
-            on_end or (lambda reason: self.lose_link(name, reason)),
-        )
-
-    def lose_link(self, name: str, reason: str) -> None:
-        """Give up the link to `name`; what waits for its actors ends with an error."""
-        link = self._links.pop(name, None)
-        if link is not None:
-            link.close()
-            self.node.node_lost(name, NodeUnreachableError(f"node {name} is gone: {reason}"))
-
-    def _route(self, node: str) -> FrameStream | None:
-        link = self._links.get(node)
-        if link is None and self.default_route is not None:
-            link = self._links.get(self.default_route)
-        return link
-
-    def _flush(self) -> None:
-        """Encode what leaves this turn, one frame per link."""
-        outgoing = self.node.outgoing
-        frames: dict[int, tuple[FrameStream, list[WireItem]]] = {}
-        for _ in range(len(outgoing)):
-            address, item = outgoing.popleft()
-            link = None if address.node == self.node.name else self._route(address.node)
-            if link is None or link.unsent_bytes > LINK_BUFFER_BYTES:
-                self._unreachable(address, item, link is not None)
-                continue
-            try:
-                wire = self._codec.encode_item(address, item)
-            except UnencodableMessageError as error:
-                self._unencodable(address, item, error)
-                continue
-            frames.setdefault(id(link), (link, []))[1].append(wire)
-        for link, items in frames.values():
-            link.send(self._codec.encode_frame(items))
-
-    def _unreachable(self, address: Address, item: Envelope | Reply, linked: bool) -> None:
-        if address.node == self.node.name:
-            why = f"actor {address.name} has stopped"
-        elif linked:
-            why = f"the link to node {address.node} does not keep up"
-        else:
-            why = f"node {address.node} is gone"
-        reason = DeadLetterReason.UNREACHABLE
-        self.node.undeliverable(address, item, NodeUnreachableError(why), reason)
-
-    def _unencodable(
-        self, address: Address, item: Envelope | Reply, error: UnencodableMessageError
-    ) -> None:
-        if type(item) is Reply:  # the asker must not wait for a reply that cannot travel
-            self.node.outgoing.append((address, Reply(item.request, error)))
-        self.node.undeliverable(address, item, error, DeadLetterReason.UNENCODABLE)
-
-    def _receive(self, name: str, frames: list[memoryview]) -> None:
-        for frame in frames:
-            try:
-                items = self._codec.decode_frame(frame)
-            except ProtocolError as error:
-                self.lose_link(name, str(error))
-                return
-            for wire in items:
-                if wire.target.node == self.node.name:
-                    self._deliver(wire)
-                else:
-                    self._forward(wire)
-
-    def _forward(self, wire: WireItem) -> None:
-        link = self._links.get(wire.target.node)
-        if link is not None:
-            link.send(self._codec.encode_frame((wire,)))
-            return
-        item = self._open(wire, f"a message for node {wire.target.node}")
-        self._unreachable(wire.target, item, linked=False)
-
-    def _deliver(self, wire: WireItem) -> None:
-        node = self.node
-        cell = node.cells.get(wire.target.number)
-        if cell is None and wire.target.number:
-            self._unreachable(wire.target, self._open(wire, "a message"), linked=False)
-            return
-        target = OutsideRef(node) if cell is None else cell.ref
-        try:
-            message = self._codec.decode_message(wire.type_name, wire.body)
-        except UnencodableMessageError as error:
-            item = self._open(wire, error)
-            if type(item) is Reply:
-                target.deliver(item)
-            else:
-                reason = DeadLetterReason.UNENCODABLE
-                node.undeliverable(wire.target, item, error, reason)
-            return
-        if wire.is_reply:
-            target.deliver(Reply(wire.request, message))
-        else:
-            target.deliver(self._envelope(wire, message))
-
-    def _open(self, wire: WireItem, instead: Any) -> Envelope | Reply:
-        """The item with `instead` for a message that is not opened here."""
-        if wire.is_reply:
-            return Reply(wire.request, instead)
-        return self._envelope(wire, instead)
-
-    def _envelope(self, wire: WireItem, message: Any) -> Envelope:
-        sender = None if wire.sender is None else self.node.resolve(wire.sender)
-        return Envelope(message, sender, wire.request)

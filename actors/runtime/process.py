@@ -37,11 +37,11 @@ def start_node_process(
         payload = msgspec.msgpack.encode(NodeConfig(name, loop.node.name))
 
         def exited(status: ExitStatus) -> None:
-            loop.lose_link(name, status.cause)
+            loop.links.lose(name, status.cause)
             on_exit(status)
 
         child = launcher.launch(_ENTRY, payload, [theirs.fileno()], on_exit=exited)
-    loop.add_link(name, ours, on_end=lambda reason: launcher.kill(child))
+    loop.links.add(name, ours, on_end=lambda reason: launcher.kill(child))
     return child
 
 
@@ -50,7 +50,7 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
     config = msgspec.msgpack.decode(payload, type=NodeConfig)
     poller = Poller()
     loop = NodeLoop(config.name, poller)
-    loop.default_route = config.parent
+    loop.links.default_route = config.parent
 
     def parent_gone(reason: str) -> None:
         _log.info("node %s ends: %s", config.name, reason)
@@ -59,7 +59,7 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
     link = socket.socket(fileno=fds[0])
     # Held open to the end: the parent then sees this process exit, not a link that was cut.
     os.dup(link.fileno())
-    loop.add_link(config.parent, link, on_end=parent_gone)
+    loop.links.add(config.parent, link, on_end=parent_gone)
     try:
         loop.run()
     finally:

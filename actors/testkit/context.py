@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors.actor import DEFAULT_SUPERVISION, Actor
+from actors.core.asks import OpenAsk
 from actors.core.context import CellContext
 from actors.errors import ActorsError
 from actors.future import AskFuture
@@ -68,7 +69,8 @@ class HarnessContext(CellContext):
         timeout_s: float = ASK_TIMEOUT_S,
     ) -> None:
         """Record a request, to be answered by the test."""
-        number = self._node.open_ask(ref.address, then, self._cell, timeout_s)
+        ask = OpenAsk(ref.address, then, self._cell)
+        number = self._node.asks.open(ask, timeout_s, self._node.now())
         if ref == self._ref:
             ref.deliver(Envelope(message, ref, number))
             return

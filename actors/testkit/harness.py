@@ -127,7 +127,7 @@ class ActorHarness(Record, Generic[A]):
     @property
     def dead_letters(self) -> list[DeadLetter]:
         """Messages it did not handle, and late replies."""
-        return list(self._node.dead_letters)
+        return list(self._node.dead_letters.kept)
 
     # --- what the test does to it -----------------------------------------------------------
 
@@ -215,7 +215,7 @@ class ActorHarness(Record, Generic[A]):
     def clear(self) -> None:
         """Forget what was recorded. Timers, watches and open asks stay what they are."""
         super().clear()
-        self._node.dead_letters.clear()
+        self._node.dead_letters.kept.clear()
 
     def __repr__(self) -> str:
         state = "" if self.alive else ", stopped"

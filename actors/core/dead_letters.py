@@ -1,0 +1,30 @@
+"""Messages that nobody handled: kept for a while, and told to who listens."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from actors.limits import DEAD_LETTERS_KEPT
+from actors.messages import Envelope
+from actors.ref import ActorRef
+from actors.signals import DeadLetter, DeadLetterReason
+
+
+class DeadLetters:
+    """The dead letters of one node. `add` is thread-safe."""
+
+    def __init__(self) -> None:
+        """Keep none yet."""
+        self.kept: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_KEPT)
+        self.count = 0
+        """How many there were, also those not kept any more."""
+        self.listeners: dict[ActorRef, None] = {}
+
+    def add(self, item: Envelope, target: str, reason: DeadLetterReason) -> None:
+        """Note a message that nobody handled. One about a dead letter is not told on."""
+        letter = DeadLetter(item.message, item.sender, target, reason)
+        self.kept.append(letter)
+        self.count += 1
+        if not isinstance(item.message, DeadLetter):
+            for listener in list(self.listeners):
+                listener.deliver(Envelope(letter))
