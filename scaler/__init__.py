@@ -11,6 +11,7 @@ Layers, low to high; imports point down only:
     protocol serialization      messages; functions and values as bytes
     client scheduler            the roles; none imports another
     worker executor
+    overseer                    notices the end of a cluster, and what was dropped unclosed
     cluster                     all roles in one program; `Client`
 
 Names are imported at first use, so that an executor loads what it needs and no more.

@@ -7,12 +7,12 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
-from actors import Actor, ActorRef, ActorsError, ActorSystem, Terminated, handles
+from actors import Actor, ActorRef, ActorsError, ActorSystem
 from scaler import place
 from scaler.client.client import BaseClient
 from scaler.client.connection import Connection
@@ -25,7 +25,13 @@ from scaler.errors import (
     ForkedClientError,
     NestedClientError,
 )
-from scaler.limits import CANCEL_GRACE_S, CLIENT_BYTES, CLIENT_TASKS, START_TIMEOUT_S
+from scaler.limits import (
+    CANCEL_GRACE_S,
+    CLIENT_BYTES,
+    CLIENT_TASKS,
+    START_TIMEOUT_S,
+)
+from scaler.overseer import Dropped, Overseer, weakly
 from scaler.protocol.tasks import AwaitWorker
 from scaler.scheduler.scheduler import Scheduler
 from scaler.worker.process import ExecutorProcess
@@ -39,25 +45,6 @@ _THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 _PRELOAD = ("scaler.executor.main", "cloudpickle")
-
-
-class Overseer(Actor):
-    """Watches the scheduler and the workers: when one ends by itself, the cluster is broken."""
-
-    def __init__(self, cluster: LocalCluster, watched: Sequence[ActorRef]) -> None:
-        self._cluster = cluster
-        self._watched = watched
-
-    def on_start(self) -> None:
-        """Watch them."""
-        for ref in self._watched:
-            self.context.watch(ref)
-
-    @handles(Terminated)
-    def on_terminated(self, message: Terminated) -> None:
-        """Break the cluster, with the cause."""
-        why = message.cause or message.reason.value
-        self._cluster.break_off(ClusterBrokenError(f"{message.ref.name} has ended: {why}"))
 
 
 class LocalCluster:
@@ -109,11 +96,15 @@ class LocalCluster:
                 preload=(*_PRELOAD, *preload),
                 env=_environment(env, self.slots),
                 launch_now=True,
-                on_broken=self._on_node_broken,
+                on_broken=weakly(self._on_node_broken),
             )
             self._start(cancel_grace, start_timeout)
         except (ActorsError, OSError) as error:
             raise ClusterStartError(f"the cluster did not start: {error}") from error
+        self._dropped = weakref.finalize(
+            self, _cluster_dropped, self._pid, self._overseer, self._system
+        )
+        self._dropped.atexit = False
         _clusters.add(self)
 
     def _start(self, cancel_grace: float, start_timeout: float) -> None:
@@ -129,7 +120,8 @@ class LocalCluster:
             for name in (f"worker-{number}" for number in range(1, self.slots + 1))
         ]
         self.workers = tuple(workers)
-        system.spawn(Overseer, self, (self.scheduler, *workers), name="overseer")
+        watched = (self.scheduler, *workers)
+        self._overseer = system.spawn(Overseer, weakly(self.break_off), watched, name="overseer")
         up = self.scheduler.ask(AwaitWorker(), start_timeout)
         up.add_done_callback(lambda _: self._decided.set())
         self._decided.wait(start_timeout + 1.0)
@@ -161,6 +153,10 @@ class LocalCluster:
         """Forget a client."""
         self._sessions.pop(session.number, None)
 
+    def client_dropped(self, session: ClientSession, end: Callable[[], None]) -> None:
+        """Have `end` called when nobody waits for the client. Takes no lock, waits for nothing."""
+        self._overseer.tell(Dropped(end, session))
+
     # --- the end ----------------------------------------------------------------------------
 
     def break_off(self, error: Exception) -> None:
@@ -185,6 +181,7 @@ class LocalCluster:
             for session in list(self._sessions.values()):
                 session.close()
             self.closed = True
+            self._dropped.detach()
             self._system.close()
 
     def __enter__(self) -> Self:
@@ -211,6 +208,12 @@ class LocalCluster:
             raise self.broken
         if self.closed:
             raise ClientClosedError("the cluster was closed; make a new one")
+
+
+def _cluster_dropped(pid: int, overseer: ActorRef, system: ActorSystem) -> None:
+    """Have a cluster closed that nobody holds. A finalizer: no lock, no waiting."""
+    if os.getpid() == pid:
+        overseer.tell(Dropped(system.close))
 
 
 def refuse_inside_task() -> None:

@@ -23,6 +23,9 @@ CLOSE_GRACE_S: Final = 0.2
 CLOSE_TIMEOUT_S: Final = 5.0
 """How long closing a client or a cluster may take."""
 
+DROPPED_CHECK_S: Final = 0.25
+"""How often it is looked whether somebody still waits for a client that was dropped."""
+
 START_TIMEOUT_S: Final = 30.0
 """How long a cluster may take to come up."""
 

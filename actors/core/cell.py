@@ -233,6 +233,11 @@ class Cell:
         for watcher in self.watchers:
             watcher.deliver(Envelope(terminated, self.ref))
         self.watchers.clear()
+        self.release()
+
+    def release(self) -> None:
+        """Let the instance go, and what it was made of: refs outlive it by far."""
+        self.actor = self.factory = None  # type: ignore[assignment]
 
     def _let_go(self) -> None:
         """Give up what one instance of the actor held."""

@@ -291,6 +291,9 @@ class _HarnessCell(Cell):
             self.kit._error = error
         super().failed(error)
 
+    def release(self) -> None:
+        """Keep the instance: a test may look at it."""
+
     def _let_go(self) -> None:
         for asked in self.kit._open_asks.values():
             if asked.open:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -32,6 +34,18 @@ class ClientOptions(msgspec.Struct, frozen=True):
     """Whether `submit` waits for credit; if not, it raises `ClientBusyError`."""
 
 
+class _Hold:
+    """What all views of a client share: when it goes, nobody holds the client any more."""
+
+    __slots__ = ("__weakref__",)
+
+
+def _end(session: ClientSession, cluster: Connection | None) -> None:
+    session.close()
+    if cluster is not None:
+        cluster.close()
+
+
 class BaseClient:
     """A client of a cluster that is there already: all but starting one. Thread-safe."""
 
@@ -48,7 +62,6 @@ class BaseClient:
     ) -> None:
         """Connect to `cluster`; see `Client`."""
         self.cluster = cluster
-        self._owns_cluster = owns_cluster
         self._options = ClientOptions()
         self._session = ClientSession(
             cluster,
@@ -56,6 +69,10 @@ class BaseClient:
             credit_tasks=credit_tasks,
             credit_bytes=credit_bytes,
         )
+        self._end = partial(_end, self._session, cluster if owns_cluster else None)
+        self._hold = _Hold()
+        self._dropped = weakref.finalize(self._hold, self._session.client_dropped, self._end)
+        self._dropped.atexit = False
 
     # --- submit -----------------------------------------------------------------------------
 
@@ -211,11 +228,11 @@ class BaseClient:
     def close(self) -> None:
         """Cancel all tasks of this client and wait for the confirms; end a cluster it owns.
 
-        Bounded by a few seconds. Twice is fine. Open futures end cancelled.
+        Bounded by a few seconds. Twice is fine. Open futures end cancelled. A client that was
+        dropped without being closed is closed once nobody holds an open future of it.
         """
-        self._session.close()
-        if self._owns_cluster:
-            self.cluster.close()
+        self._dropped.detach()
+        self._end()
 
     def disconnect(self) -> None:
         """Leave the cluster: like `close`, and a cluster that this client does not own goes on."""

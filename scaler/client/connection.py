@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors import Actor, ActorRef
@@ -31,6 +32,12 @@ class Connection(Protocol):
 
     def detach(self, session: ClientSession) -> None:
         """Undo `attach`."""
+
+    def client_dropped(self, session: ClientSession, end: Callable[[], None]) -> None:
+        """Nobody holds this client: call `end` on some thread when nobody waits for it either.
+
+        For finalizers: it takes no lock and waits for nothing.
+        """
 
     def close(self) -> None:
         """End the cluster."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ class ClientSession:
         self._task_ids = count((self.number << CLIENT_SHIFT) + 1)
         self._callbacks = CallbackThread(f"scaler-callbacks-{self.number}")
         self._output = OutputThread(f"scaler-output-{self.number}")
-        self.submissions = Submissions(self._announce)
+        self.submissions = Submissions()
         self.open: dict[int, tuple[ScalerFuture, int]] = {}
         """The manager's table of open futures; here too for the day the node's thread ends."""
         self.manager: ActorRef = connection.spawn(
@@ -78,9 +79,6 @@ class ClientSession:
             name=f"future-manager-{self.number}",
         )
         connection.attach(self)
-
-    def _announce(self, message: SubmissionsReady) -> None:
-        self.manager.tell(message)
 
     # --- submit -----------------------------------------------------------------------------
 
@@ -103,7 +101,8 @@ class ClientSession:
         task_id = next(self._task_ids)
         future: ScalerFuture = ScalerFuture(task_id, self, time.monotonic())
         task = Task(task_id, function.function_id, payload, chunked)
-        self.submissions.put(Submission(future, function, task))
+        if self.submissions.put(Submission(future, function, task)):
+            self.manager.tell(SubmissionsReady())
         if self.closed:  # it was closed meanwhile: nobody takes this any more
             future.set_error(self.broken or ClientClosedError("the client was closed"))
         return future
@@ -243,6 +242,24 @@ class ClientSession:
             self._output.close(CLOSE_TIMEOUT_S)
             self._callbacks.close(CLOSE_TIMEOUT_S)
 
+    def is_awaited(self) -> bool:
+        """Whether somebody else holds an open future, or wants to be told of it.
+
+        For the node's thread, which alone moves futures about.
+        """
+        return bool(self.submissions) or any(
+            future._done_callbacks or references > _ALONE
+            for future, references in _references(self.open)
+        )
+
+    def client_dropped(self, end: Callable[[], None]) -> None:
+        """Nobody holds the client any more, and it was not closed: have `end` called in time.
+
+        For finalizers: it takes no lock and waits for nothing.
+        """
+        if not self.closed and os.getpid() == self._pid:
+            self.connection.client_dropped(self, end)
+
     def break_off(self, error: Exception) -> None:
         """The node's thread has ended: every open future ends with `error`."""
         self.broken = error
@@ -258,3 +275,13 @@ class ClientSession:
     def _end_unsent(self, error: Exception) -> None:
         for submission in self.submissions.take_all():
             submission.future.set_error(error)
+
+
+def _references(table: Mapping[int, tuple[Any, int]]) -> Iterator[tuple[Any, int]]:
+    """Yield each future of a table of open futures with its number of references."""
+    for future, _ in list(table.values()):
+        yield future, sys.getrefcount(future)
+
+
+_ALONE = next(_references({0: (object(), 0)}))[1]
+"""References to a future that only the table holds: they depend on the interpreter's version."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 import msgspec
 
@@ -27,20 +26,24 @@ class SubmissionsReady(LocalMessage, frozen=True):
 class Submissions:
     """A queue from many threads to the node's. No locks: appends and pops are atomic."""
 
-    __slots__ = ("_announce", "_announced", "_waiting")
+    __slots__ = ("_announced", "_waiting")
 
-    def __init__(self, announce: Callable[[SubmissionsReady], None]) -> None:
-        """Make an empty queue; `announce` tells the future manager."""
+    def __init__(self) -> None:
+        """Make an empty queue."""
         self._waiting: deque[Submission] = deque()
         self._announced = False
-        self._announce = announce
 
-    def put(self, submission: Submission) -> None:
-        """Add a task. Thread-safe, bounded by the client's credit."""
+    def put(self, submission: Submission) -> bool:
+        """Add a task; whether the future manager must be told. Thread-safe, bounded by credit."""
         self._waiting.append(submission)
-        if not self._announced:
-            self._announced = True
-            self._announce(SubmissionsReady())
+        if self._announced:
+            return False
+        self._announced = True
+        return True
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self._waiting)
 
     def take_all(self) -> list[Submission]:
         """Take what is there. The flag falls first: what is put from now on is announced."""

@@ -1,0 +1,86 @@
+"""`Overseer`: the actor of a cluster that notices its end, and what was dropped unclosed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakMethod
+
+from actors import Actor, ActorRef, LocalMessage, Terminated, handles
+from scaler.errors import ClusterBrokenError
+from scaler.limits import DROPPED_CHECK_S
+
+if TYPE_CHECKING:
+    from scaler.client.session import ClientSession
+
+_log = logging.getLogger("scaler")
+
+
+class Dropped(LocalMessage, frozen=True):
+    """Nobody holds a cluster, or a client, any more, and it was not closed."""
+
+    end: Callable[[], None]
+    """Closes it. Blocks."""
+    session: ClientSession | None = None
+    """The client's; it is let alone while somebody waits for a future of it."""
+
+
+class Overseer(Actor):
+    """Watches the scheduler and the workers: when one ends by itself, the cluster is broken.
+
+    Ends what was dropped without being closed.
+    """
+
+    def __init__(self, break_off: Callable[[Exception], None], watched: Sequence[ActorRef]) -> None:
+        """Make it; `break_off` breaks the cluster."""
+        self._break_off = break_off
+        self._watched = watched
+
+    def on_start(self) -> None:
+        """Watch them."""
+        for ref in self._watched:
+            self.context.watch(ref)
+
+    @handles(Terminated)
+    def on_terminated(self, message: Terminated) -> None:
+        """Break the cluster, with the cause."""
+        why = message.cause or message.reason.value
+        self._break_off(ClusterBrokenError(f"{message.ref.name} has ended: {why}"))
+
+    @handles(Dropped)
+    def on_dropped(self, message: Dropped) -> None:
+        """Close it on a thread of its own, which can wait for this one."""
+        session = message.session
+        if session is not None and session.is_awaited():
+            self.context.start_timer(("dropped", session.number), DROPPED_CHECK_S, message)
+            return
+        try:
+            threading.Thread(
+                target=_end_dropped, args=(message.end,), name="scaler-closing", daemon=True
+            ).start()
+        except RuntimeError:  # the interpreter is about to end, which closes everything
+            return
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def weakly(method: Callable[[E], None]) -> Callable[[E], None]:
+    """Return a function that calls `method` as long as its object is there."""
+    weak = WeakMethod(method)
+
+    def call(error: E) -> None:
+        strong = weak()
+        if strong is not None:
+            strong(error)
+
+    return call
+
+
+def _end_dropped(end: Callable[[], None]) -> None:
+    try:
+        end()
+    except Exception as error:
+        _log.warning("a client or cluster that was dropped did not close well: %r", error)
