@@ -69,7 +69,8 @@ class ActorRef(ABC):
     def stop(self) -> None:
         """Ask the actor to stop: it finishes its current message, stops its children, then ends.
 
-        Messages behind it become dead letters. Thread-safe; a second call does nothing.
+        This overtakes the messages that wait in its mailbox: they become dead letters. Thread-safe;
+        a second call does nothing.
         """
 
     @abstractmethod

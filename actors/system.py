@@ -217,7 +217,9 @@ class ActorSystem:
 
         Raises:
             ActorNotFoundError: no living actor has this name.
+            SystemClosedError: the system was closed.
         """
+        self._check_usable()
         cell = self._core.names.get(name)
         if cell is None:
             raise ActorNotFoundError(f"node {self.name} has no actor named {name!r}")

@@ -18,6 +18,7 @@ from actors.errors import (
     ActorsError,
     AskTimeoutError,
     DeliveryError,
+    ForkedProcessError,
     MailboxFullError,
     SystemClosedError,
 )
@@ -61,6 +62,8 @@ class NodeCore:
         self.wait_for_room = wait_for_room
         self.sleeping = False
         self.closed = False
+        self.abandoned = False
+        """This is a fork of the process that owns the node."""
         self.lag_s = 0.0
         self.ready: deque[Cell] = deque()
         self.outgoing: deque[tuple[Address, Envelope | Reply]] = deque()
@@ -229,8 +232,13 @@ class NodeCore:
 
     def ask_from_outside(self, ref: ActorRef, message: object, timeout_s: float) -> AskFuture:
         """Send a request of a thread outside of actors. Thread-safe."""
+        if self.abandoned:
+            raise ForkedProcessError(
+                f"this process is a fork of the one that owns node {self.name}; "
+                "make an actor system of your own here"
+            )
         if self.closed:
-            raise SystemClosedError(f"the system of actor {ref.name} was closed")
+            raise SystemClosedError(f"the actor system of node {self.name} was closed")
         future = AskFuture(self.on_own_thread)
         ask = OpenAsk(ref.address, partial(self._wake_later, future), None)
         number = self.asks.open(ask, timeout_s, self.now())

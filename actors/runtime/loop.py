@@ -92,7 +92,7 @@ class NodeLoop:
 
     def abandon(self) -> None:
         """Close the descriptors in a fork of this process, without a word to anyone."""
-        self.node.closed = True
+        self.node.closed = self.node.abandoned = True
         self.node.sleeping = False
         self.links.abandon()
         self._wakeup.close()
