@@ -16,7 +16,10 @@ DEFAULT_SUPERVISION: Supervision = Stop()
 
 
 def handles(*message_types: type) -> Callable[[Handler], Handler]:
-    """Mark a method as the handler of messages of exactly these types."""
+    """Mark a method as the handler of messages of exactly these types.
+
+    `handles(object)` marks the one that takes what no other handler takes.
+    """
 
     def mark(method: Handler) -> Handler:
         method.__dict__["handled_types"] = message_types

@@ -38,12 +38,12 @@ class Cell:
     __slots__ = (
         "__weakref__",
         "actor",
+        "catch_all",
         "cause",
         "children",
         "context",
         "current",
         "deferred",
-        "end_handlers",
         "factory",
         "handlers",
         "has_end_of_turn",
@@ -51,6 +51,7 @@ class Cell:
         "must_reply",
         "node",
         "parent",
+        "rare_handlers",
         "reason",
         "ref",
         "restarts_s",
@@ -101,9 +102,10 @@ class Cell:
         self.actor.context = self.context
         actor_class = type(self.actor)
         self.handlers = dict(actor_class.handlers)
+        self.catch_all = self.handlers.pop(object, None)
         # Apart, since it is to be looked at whether the end is still watched for.
         on_end = self.handlers.pop(Terminated, None)
-        self.end_handlers = {} if on_end is None else {Terminated: on_end}
+        self.rare_handlers = {} if on_end is None else {Terminated: on_end}
         self.has_end_of_turn = actor_class.end_of_turn is not Actor.end_of_turn
         self.actor.on_start()
 
@@ -163,7 +165,7 @@ class Cell:
         kind = type(message)
         if kind is Terminated and not self._still_watches(message.ref):
             return
-        handler = self.handlers.get(kind) or self.end_handlers.get(kind)
+        handler = self.handlers.get(kind) or self.rare_handlers.get(kind) or self.catch_all
         if handler is None:
             self._unhandled(item)
             return

@@ -147,17 +147,8 @@ class _ProbeActor(Actor):
     def on_watch(self, message: _Watch) -> None:
         self.context.watch(message.ref)
 
+    @handles(object)
     def on_message(self, message: object) -> None:
         context = self.context
         deferred = context.defer_reply()
         self._receive(ProbeMessage(context.self_ref, message, context.sender, deferred))
-
-
-class _AllTypes(dict[type, Callable[..., None]]):
-    """Handlers of an actor that takes messages of any type."""
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return super().get(key, _ProbeActor.on_message)
-
-
-_ProbeActor.handlers = _AllTypes(_ProbeActor.handlers)
