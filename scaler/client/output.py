@@ -7,10 +7,13 @@ import sys
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, TextIO, TypeAlias
 
 from scaler.client.future import ScalerFuture
+from scaler.client.notebook import CellFuture
 from scaler.protocol.tasks import TaskOutput
+
+_Work: TypeAlias = Callable[[], Any]
 
 _log = logging.getLogger("scaler")
 
@@ -25,43 +28,85 @@ class OutputThread:
     def __init__(self, name: str) -> None:
         """Make it; nothing is started yet."""
         self._name = name
-        self._queue: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
-        self._starting = Lock()
-        self._thread: Thread | None = None
+        self._lock = Lock()
+        self._writer: _Writer | None = None
 
     def show(self, future: ScalerFuture, output: TaskOutput) -> None:
         """Write an output soon, where the task was submitted (a notebook: that cell)."""
-        self._put(lambda: _write(output))
+        with self._lock:
+            writer = self._running()
+            if isinstance(future, CellFuture):
+                writer.put(lambda: future.context.run(writer.write, output))
+            else:
+                writer.put(lambda: writer.write(output))
 
-    def after(self, then: Callable[[], Any]) -> None:
+    def after(self, then: _Work) -> None:
         """Call `then` when all that was shown before has been written."""
-        self._put(then)
+        with self._lock:
+            writer = self._running()
+            writer.put(writer.flush)
+            writer.put(then)
 
     def close(self, timeout_s: float) -> None:
         """Write what is left, for at most `timeout_s`, and end the thread."""
-        with self._starting:
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            self._queue.put(None)
-            thread.join(timeout_s)
+        with self._lock:
+            writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.put(None)
+            writer.thread.join(timeout_s)
 
-    def _put(self, work: Callable[[], Any]) -> None:
-        self._queue.put(work)
-        with self._starting:
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+    def _running(self) -> _Writer:
+        writer = self._writer
+        if writer is None:
+            writer = _Writer(self._name)
+            try:
+                writer.thread.start()
+            except RuntimeError:  # the interpreter is about to end: do it here and now
+                writer.put = _call
+            else:
+                self._writer = writer
+        return writer
+
+
+class _Writer:
+    """One thread and its queue; `None` ends it."""
+
+    def __init__(self, name: str) -> None:
+        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        self.put: Callable[[_Work | None], Any] = self._queue.put
+        self.thread = Thread(target=self._run, name=name, daemon=True)
+        self._unflushed: dict[TextIO, None] = {}
+        self._failed = False
+
+    def write(self, output: TaskOutput) -> None:
+        """Write to what is the stream now; it may have been replaced since the task began."""
+        stream = sys.stdout if output.stream == "stdout" else sys.stderr
+        if stream is not None:
+            stream.write(output.text)
+            self._unflushed[stream] = None
+
+    def flush(self) -> None:
+        """Flush what was written to: once for many outputs, for a notebook takes 0.3 ms."""
+        unflushed, self._unflushed = self._unflushed, {}
+        for stream in unflushed:
+            stream.flush()
 
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:
-            try:
-                work()
-            except Exception:
-                _log.exception("the output of a task could not be shown")
+            self._guarded(work)
+            if self._unflushed and self._queue.empty():
+                self._guarded(self.flush)
+        self._guarded(self.flush)
+
+    def _guarded(self, work: _Work) -> None:
+        try:
+            work()
+        except Exception as error:  # a closed pipe, a full disk, a user's stream: say it once
+            if not self._failed:
+                _log.warning("what tasks print could not be shown: %r", error)
+            self._failed = True
 
 
-def _write(output: TaskOutput) -> None:
-    stream = sys.stdout if output.stream == "stdout" else sys.stderr
-    if stream is not None:
-        stream.write(output.text)
-        stream.flush()
+def _call(work: _Work | None) -> None:
+    if work is not None:
+        work()

@@ -18,6 +18,7 @@ from scaler.client.chunking import ItemTimes
 from scaler.client.credit import Credit
 from scaler.client.future import ScalerFuture
 from scaler.client.future_manager import ClientFutureManager, CloseManager
+from scaler.client.notebook import future_factory
 from scaler.client.outcome import CancelOutcome
 from scaler.client.output import OutputThread
 from scaler.client.submissions import Submission, Submissions, SubmissionsReady
@@ -60,6 +61,7 @@ class ClientSession:
         self.number = connection.next_client_number()
         self.functions = FunctionPickler()
         self.item_times = ItemTimes()
+        self._new_future = future_factory()
         self.credit = Credit(credit_tasks, credit_bytes)
         self.closed = False
         self.broken: Exception | None = None
@@ -99,7 +101,7 @@ class ClientSession:
     ) -> ScalerFuture:
         """Send one task whose credit was taken already."""
         task_id = next(self._task_ids)
-        future: ScalerFuture = ScalerFuture(task_id, self, time.monotonic())
+        future = self._new_future(task_id, self, time.monotonic())
         task = Task(task_id, function.function_id, payload, chunked)
         if self.submissions.put(Submission(future, function, task)):
             self.manager.tell(SubmissionsReady())
