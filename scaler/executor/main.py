@@ -101,6 +101,7 @@ class Executor:
             printer.finish()
             printer.task_id = None
             self._surroundings.put_back()
+            page.ended = ordinal
             channel.send(RowFrame(row))
             if row.unclean:
                 _await_death()

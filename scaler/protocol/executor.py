@@ -74,17 +74,18 @@ ExecutorFrame = ExecutorReady | RowFrame | OutputFrame
 
 
 class Page:
-    """The shared page: five aligned 64-bit words. Each word has one writer.
+    """The shared page: six aligned 64-bit words. Each word has one writer.
 
-    Written by the executor: `running`, `item`, `started_ns`, `answered`.
+    Written by the executor: `running`, `item`, `started_ns`, `answered`, `ended`.
     Written by the worker: `interrupt`.
     """
 
     SIZE_BYTES: Final = 4096
+    WORDS: Final = 6
 
     def __init__(self, buffer: memoryview) -> None:
         """Wrap `buffer`, at least `SIZE_BYTES` of shared memory."""
-        self._words = buffer.cast("B")[:40].cast("Q")
+        self._words = buffer.cast("B")[: 8 * self.WORDS].cast("Q")
 
     @property
     def running(self) -> int:
@@ -131,6 +132,15 @@ class Page:
     def interrupt(self, ordinal: int) -> None:
         self._words[4] = ordinal
 
+    @property
+    def ended(self) -> int:
+        """The last ordinal that ended: if it is `running` too, only its row is still to be sent."""
+        return self._words[5]
+
+    @ended.setter
+    def ended(self, ordinal: int) -> None:
+        self._words[5] = ordinal
+
     def begin(self, ordinal: int, started_ns: int) -> None:
         """Say that `ordinal` runs; `running` is stored last, so its reader finds the rest."""
         words = self._words
@@ -140,7 +150,7 @@ class Page:
 
     def detach(self) -> None:
         """Use private memory from now on, in a forked child: the shared words are its parent's."""
-        self._words = memoryview(bytearray(40)).cast("Q")
+        self._words = memoryview(bytearray(8 * self.WORDS)).cast("Q")
 
     def release(self) -> None:
         """Let go of the memory, so that its mapping can be closed."""

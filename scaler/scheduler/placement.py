@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from scaler.limits import PREFETCH_US
 from scaler.scheduler.records import TaskQueue, TaskRecord, WorkerEntry
-from scaler.scheduler.transitions import TaskEvent, next_state
+from scaler.scheduler.transitions import TaskEvent, TaskState, next_state
 
 
 class Placement:
@@ -75,22 +76,36 @@ class Placement:
         self.admit(worker)
 
     def assign(self) -> list[WorkerEntry]:
-        """Give the workers with room one task each, round and round, as long as there are both.
+        """Hand out queued tasks as long as there are some and a worker has room.
+
+        Each worker in turn gets its even share of what waits, as far as its room goes.
 
         Returns:
             Those that got any, with their tasks in `batch`.
         """
         touched: list[WorkerEntry] = []
-        queue, records = self._queue, self._records
+        queue = self._queue
         while queue.length and (worker := self._next_worker()) is not None:
-            record = queue.pop(records)
-            record.state = next_state(record.state, TaskEvent.DISPATCHED)
-            record.worker = worker
-            record.expected_us = record.entry.expected_us
-            worker.load_us += record.expected_us
-            worker.outstanding[record.task.task_id] = record
+            takers = 1 + len(self._idle) + len(self._busy)
             if not worker.batch:
                 touched.append(worker)
-            worker.batch.append(record)
+            self._fill(worker, -(-queue.length // takers))
             self.admit(worker)
         return touched
+
+    def _fill(self, worker: WorkerEntry, share: int) -> None:
+        """Give `worker` at most `share` tasks: the loop that every task goes through."""
+        queue, records, batch = self._queue, self._records, worker.batch
+        outstanding, load_us = worker.outstanding, worker.load_us
+        dispatched = next_state(TaskState.QUEUED, TaskEvent.DISPATCHED)
+        room = min(share, worker.credit - len(outstanding), queue.length)
+        while room > 0 and load_us < PREFETCH_US:
+            record = queue.pop(records)
+            record.state = dispatched
+            record.worker = worker
+            record.expected_us = expected_us = record.entry.expected_us
+            load_us += expected_us
+            outstanding[record.task.task_id] = record
+            batch.append(record)
+            room -= 1
+        worker.load_us = load_us

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors import Actor, ActorRef, Terminated, handles
-from scaler.errors import IllegalTransition
 from scaler.protocol.tasks import (
     CLIENT_SHIFT,
     AwaitWorker,
@@ -42,7 +41,7 @@ from scaler.scheduler.records import (
     run_message,
     status_of,
 )
-from scaler.scheduler.transitions import FINAL_STATES, TaskEvent, TaskState, next_state
+from scaler.scheduler.transitions import TRANSITIONS, TaskEvent, TaskState
 
 if TYPE_CHECKING:
     from actors import DeferredReply
@@ -154,11 +153,12 @@ class Scheduler(Actor):
 
     def end_attempt(self, worker: WorkerEntry, record: TaskRecord, row: TaskRow) -> None:
         """One attempt ended with `row`: its task is over."""
-        if row.status is RowStatus.SUCCEEDED:
+        status = row.status
+        if status is RowStatus.SUCCEEDED:
             record.entry.observe(row.ended_s - row.started_s)
         worker.blocked = False
         waiting = record.cancels
-        if not self.apply(record, _ROW_EVENTS[row.status]):
+        if not self.apply(record, _ROW_EVENTS[status]):
             return
         if record.state is TaskState.CANCELED:
             self.cancels.confirm(record, waiting, TaskCancelConfirmType.Canceled)
@@ -217,27 +217,32 @@ class Scheduler(Actor):
 
     def apply(self, record: TaskRecord, event: TaskEvent) -> bool:
         """Move a task along the table and keep the books; False if the table forbids it."""
-        before, worker = record.state, record.worker
-        try:
-            after = next_state(before, event)
-        except IllegalTransition as error:
-            self._fail(record, RowStatus.INTERNAL, f"{error}; {record.story}")
+        before = record.state
+        after = TRANSITIONS.get((before, event))
+        if after is None:
+            text = f"{event.name} cannot happen in {before.name}; {record.story}"
+            self._fail(record, RowStatus.INTERNAL, text)
             return False
         record.state = after
-        task_id = record.task.task_id
-        if worker is not None and after not in (TaskState.RUNNING, TaskState.CANCELING):
-            self.placement.release(worker, record)
-        if after in FINAL_STATES:
-            del self.records[task_id]
-            record.client.open -= 1
-            if before is TaskState.QUEUED:
-                self.placement.discard()
-            if record.client.leaving is not None:
-                self.departures.farewell(record.client)
-        if after is not TaskState.CANCELING:
+        if not TaskState.RUNNING <= after <= TaskState.CANCELING:
+            if record.worker is not None:
+                self.placement.release(record.worker, record)
+            if after > TaskState.CANCELING:
+                self._strike(record, before)
+        if record.cancels is not None and after is not TaskState.CANCELING:
             record.cancels = None
             record.force = False
         return True
+
+    def _strike(self, record: TaskRecord, before: TaskState) -> None:
+        """Forget a task that has ended."""
+        del self.records[record.task.task_id]
+        if before is TaskState.QUEUED:
+            self.placement.discard()
+        client = record.client
+        client.open -= 1
+        if client.leaving is not None:
+            self.departures.farewell(client)
 
     def _give_up(self, record: TaskRecord, text: str) -> None:
         """Nobody answers for a task any more."""

@@ -51,13 +51,6 @@ class TaskEvent(IntEnum):
     """The worker does not know it, and sent no result."""
 
 
-FINAL_STATES: Final = (
-    TaskState.SUCCEEDED,
-    TaskState.FAILED,
-    TaskState.WORKER_DIED,
-    TaskState.CANCELED,
-)
-
 TRANSITIONS: Final[Mapping[tuple[TaskState, TaskEvent], TaskState]] = MappingProxyType(
     {
         (TaskState.QUEUED, TaskEvent.DISPATCHED): TaskState.RUNNING,

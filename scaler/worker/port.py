@@ -74,7 +74,7 @@ class ExecutorPort(Protocol):
         """Return the ordinal that runs now (or ran when the executor died), 0: none."""
 
     def running_for(self) -> float:
-        """Return for how many seconds it has been running."""
+        """Return for how many seconds it has been running, 0 if it only waits to send its row."""
 
     def item(self) -> int:
         """Return the index within the chunk that runs."""

@@ -127,8 +127,10 @@ class ExecutorProcess:
         return 0 if self._is_closed else self._page.running
 
     def running_for(self) -> float:
-        """Return for how many seconds it has been running."""
-        return 0.0 if self._is_closed else time.monotonic() - self._page.started_ns / 1e9
+        """Return for how many seconds it has been running, 0 if it only waits to send its row."""
+        if self._is_closed or self._page.ended == self._page.running:
+            return 0.0
+        return time.monotonic() - self._page.started_ns / 1e9
 
     def item(self) -> int:
         """Return the index within the chunk that runs."""
