@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
-from threading import get_ident
+from threading import Condition, get_ident
 from typing import Any, ClassVar, Final, NoReturn
 
 import msgspec
 
-from scaler.client.lazy import LOCK, NO_CALLBACKS, OPEN, LazyFuture, T
+from scaler.client.lazy import NO_CALLBACKS, NO_WAITERS, OPEN, LazyFuture, T
 from scaler.client.loops import in_loop_callback
 from scaler.client.outcome import Canceller, CancelOutcome, ProfilingInfo, check_cancel
+from scaler.client.section import LOCK, SECTION
 from scaler.errors import ClientError, InternalError, SerializationError, WorkerDiedError
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.protocol.tasks import RowStatus, TaskRow
@@ -27,6 +28,9 @@ __all__ = ["CancelOutcome", "Canceller", "ProfilingInfo", "ScalerFuture", "resol
 
 _SUCCEEDED: Final = RowStatus.SUCCEEDED
 _INTERRUPTED: Final = RowStatus.INTERRUPTED
+
+# Notified when a thread has opened a payload that others wait for.
+_OPENED: Final = Condition(LOCK)
 
 _SMALL_BYTES: Final = 512
 """A payload up to this size stays with its row: it is smaller than the work to drop it."""
@@ -62,12 +66,11 @@ class ScalerFuture(LazyFuture[T]):
         self._submitted_s = submitted_s
         self._row: TaskRow | None = None
         self._ran: TaskRow | None = None
-        self._opener = 0
+        self._opener = 0  # the thread that opens the payload, negative when others wait for it
         self._state = PENDING
         self._result = None
         self._exception = None
-        self._built = None
-        self._waiters = ()
+        self._listeners = NO_WAITERS
         self._done_callbacks = NO_CALLBACKS
 
     @property
@@ -126,8 +129,9 @@ class ScalerFuture(LazyFuture[T]):
         """Open the payload, in one thread, outside the lock: opening runs the user's code."""
         me = get_ident()
         with LOCK:
-            while self._opener not in (0, me) and self._row is not None:
-                self._condition.wait()
+            while self._opener not in (0, me, -me) and self._row is not None:
+                self._opener = -abs(self._opener)
+                _OPENED.wait()
             row = self._row
             if row is None:
                 return
@@ -138,10 +142,10 @@ class ScalerFuture(LazyFuture[T]):
             if self._state != FINISHED:  # given up meanwhile
                 self._result = self._exception = None
         finally:
-            self._opener = 0
-            if self._built is not None:
-                with LOCK:
-                    self._built.notify_all()
+            with LOCK:
+                if self._opener < 0:  # others wait
+                    _OPENED.notify_all()
+                self._opener = 0
 
     def _drop_payload(self, row: TaskRow) -> None:
         if len(row.payload) > _SMALL_BYTES:
@@ -210,6 +214,8 @@ class ScalerFuture(LazyFuture[T]):
         Nobody is told again. A future that is cancelled already stays as it is.
         """
         with LOCK:
+            if SECTION.holder:
+                SECTION.await_end()
             if self._state == FINISHED:
                 self._state = CANCELLED_AND_NOTIFIED
                 self.cancel_outcome = CancelOutcome.RELEASED
@@ -232,12 +238,16 @@ class ScalerFuture(LazyFuture[T]):
     def set_result_ready(self, row: TaskRow) -> bool:
         """Resolve with what the attempt came to: a value or an exception, still pickled."""
         with LOCK:
+            if SECTION.holder:
+                SECTION.await_end()
             done = self._take(row)
         return self._announce(done)
 
     def set_error(self, exception: BaseException) -> bool:
         """Resolve with an error that is not the task's own: of the cluster, the client."""
         with LOCK:
+            if SECTION.holder:
+                SECTION.await_end()
             done = self._state in OPEN
             if done:
                 self._exception = exception
@@ -247,6 +257,8 @@ class ScalerFuture(LazyFuture[T]):
     def set_cancel_confirmed(self, outcome: CancelOutcome = CancelOutcome.CANCELED) -> bool:
         """Become cancelled. If it is so already, unconfirmed: note what the confirm says."""
         with LOCK:
+            if SECTION.holder:
+                SECTION.await_end()
             done = self._state in OPEN
             if done or self.cancel_outcome is CancelOutcome.UNCONFIRMED:
                 self.cancel_outcome = outcome
@@ -272,10 +284,10 @@ class ScalerFuture(LazyFuture[T]):
             self._finish(CANCELLED_AND_NOTIFIED)
         else:
             self._row = row
-            if self._built is None:  # what `_finish` does, without a call
-                self._state = FINISHED
-            else:
+            if self._listeners:
                 self._finish(FINISHED)
+            else:  # what `_finish` does, without a call
+                self._state = FINISHED
         return True
 
     def _announce(self, done: bool) -> bool:
@@ -292,6 +304,8 @@ def resolve_rows(pairs: Sequence[tuple[ScalerFuture, TaskRow]]) -> list[ScalerFu
     """
     to_call = []
     with LOCK:
+        if SECTION.holder:
+            SECTION.await_end()
         for future, row in pairs:
             if future._take(row) and future._done_callbacks:
                 to_call.append(future)

@@ -1,22 +1,21 @@
 """A `concurrent.futures.Future` that is cheap until somebody waits for it.
 
 The standard class makes a condition, a lock and two lists for each future, which is most of what a
-short task costs its caller. Here a future's condition is made when somebody first waits. All
-conditions share one lock, which also guards every change of state, so a batch of results is one
-hold of one lock; each condition still wakes only those who wait for its own future.
+short task costs its caller. Here nothing is made before somebody waits, and then only for that one.
+All futures share one lock (`section`), so a batch of results is one hold of one lock.
 
 A state is read without the lock: it is written after all that belongs to it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import FINISHED, LOGGER, PENDING, RUNNING
-from threading import Condition, RLock
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+from scaler.client.section import LOCK, SECTION
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -31,12 +30,7 @@ OPEN: Final = (PENDING, RUNNING)
 """The states without an answer."""
 
 NO_CALLBACKS: Final[Any] = ()
-
-LOCK: Final = RLock()
-"""Guards the state of all futures. Re-entrant: a finalizer may run anywhere and read a future."""
-
-# A thread that held it at a fork does not exist in the child, where nobody would let go of it.
-os.register_at_fork(after_in_child=LOCK._at_fork_reinit)  # type: ignore[attr-defined]
+NO_WAITERS: Final[Any] = ()
 
 
 class Waiter(Protocol):
@@ -55,28 +49,35 @@ class Waiter(Protocol):
         """Take note that `future` is cancelled."""
 
 
+class Arrivals:
+    """A waiter that collects futures as they get done, for one thread to take."""
+
+    __slots__ = ("add_cancelled", "add_exception", "add_result", "take")
+
+    def __init__(self) -> None:
+        queue: SimpleQueue[Any] = SimpleQueue()
+        self.add_result = self.add_exception = self.add_cancelled = queue.put
+        self.take = queue.get
+
+
 class LazyFuture(Future[T]):
     """The parts of a future that wait and tell. Thread-safe.
 
     A subclass sets every slot in its `__init__` (the base class's costs too much), changes state
-    under `LOCK` through `_finish`, and makes the answer ready in `_answer`.
+    under `LOCK` through `_finish`, after the end of a `SECTION`, and makes the answer ready in
+    `_answer`.
     """
 
-    __slots__ = (
-        "_built",
-        "_done_callbacks",
-        "_exception",
-        "_result",
-        "_state",
-        "_waiters",
-    )
+    __slots__ = ("_done_callbacks", "_exception", "_listeners", "_result", "_state")
 
     _state: str
     _result: Any
     _exception: BaseException | None
-    _built: Condition | None
-    _waiters: Any
+    _listeners: Any
     _done_callbacks: Any
+
+    # What the standard library takes around each look at a future.
+    _condition: ClassVar[Any] = SECTION  # type: ignore[misc]
 
     # What the subclass adds to.
 
@@ -135,9 +136,9 @@ class LazyFuture(Future[T]):
         """Return what `result()` would raise because of the task, or `None`; waits like it."""
         if self._state in OPEN:
             self._wait(timeout)
-        if LOCK._is_owned() and not self.cancelled():  # type: ignore[attr-defined]
-            # `concurrent.futures.wait` asks under the lock, where no user code may run to open
-            # the answer; it wants to know only whether there is an exception.
+        if SECTION.is_mine() and not self.cancelled():
+            # `concurrent.futures.wait` asks, meanwhile no future can change: no user code may run
+            # now to open the answer. All it wants to know is whether there is an exception.
             return RuntimeError("the task failed") if self._failed() else None
         return self._answer()[1]
 
@@ -158,11 +159,21 @@ class LazyFuture(Future[T]):
 
     def add_waiter(self, waiter: Waiter) -> None:
         """Tell `waiter` once, when the future is done; at once if it is."""
-        with self._condition:
+        with LOCK:
+            if SECTION.holder:
+                SECTION.await_end()
             if self._state in OPEN:
                 self._waiters.append(waiter)
             else:
                 self._tell(waiter)
+
+    def remove_waiter(self, waiter: Waiter) -> None:
+        """Do not tell `waiter` any more."""
+        with LOCK:
+            if SECTION.holder:
+                SECTION.await_end()
+            if waiter in self._listeners:
+                self._listeners.remove(waiter)
 
     def __await__(self) -> Generator[Any, None, T]:
         # Imported here: only who runs a loop awaits.
@@ -172,33 +183,27 @@ class LazyFuture(Future[T]):
 
     def _wait(self, timeout: float | None) -> None:
         self._check_may_wait()
-        deadline = None if timeout is None else monotonic() + timeout
-        condition = self._condition
-        with condition:
-            while self._state in OPEN:
-                left = None if deadline is None else deadline - monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError
-                condition.wait(left)
+        arrivals = Arrivals()
+        try:
+            self.add_waiter(arrivals)
+            arrivals.take(timeout=None if timeout is None else max(timeout, 0.0))
+        except Empty:
+            if self._state in OPEN:
+                raise TimeoutError from None
+        finally:
+            self.remove_waiter(arrivals)
 
     @property
-    def _condition(self) -> Condition:  # type: ignore[override]
-        condition = self._built
-        if condition is None:
-            with LOCK:
-                condition = self._built
-                if condition is None:
-                    self._waiters = []
-                    condition = self._built = Condition(LOCK)
-        return condition
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
+        if self._listeners is NO_WAITERS:
+            self._listeners = []
+        return self._listeners  # type: ignore[no-any-return]
 
     def _finish(self, state: str) -> None:
         """Enter a final state and wake who waits, the lock being held."""
         self._state = state
-        if self._built is not None:
-            for waiter in self._waiters:
-                self._tell(waiter)
-            self._built.notify_all()
+        for waiter in self._listeners:
+            self._tell(waiter)
 
     def _tell(self, waiter: Waiter) -> None:
         if self._state != FINISHED:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import closing
 from itertools import islice
-from queue import SimpleQueue
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from scaler.client.chunking import Chunker
 from scaler.client.future import ScalerFuture
+from scaler.client.lazy import Arrivals
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.serialization.exceptions import load_exception
 
@@ -96,15 +96,6 @@ class _Chunk:
         return f"one of items {self.first} to {self.first + self.length - 1}"
 
 
-class _Arrivals:
-    """Collects futures as they get done. What a future tells may come from any thread."""
-
-    def __init__(self) -> None:
-        self._done: SimpleQueue[Any] = SimpleQueue()
-        self.add_result = self.add_exception = self.add_cancelled = self._done.put
-        self.take = self._done.get
-
-
 class _Run:
     """One map: `ahead_max` bounds the chunks that wait for an earlier one, `None`: unbounded."""
 
@@ -121,7 +112,7 @@ class _Run:
         self._items = items
         self._chunker = chunker
         self._ahead_max = ahead_max
-        self._arrivals = _Arrivals()
+        self._arrivals = Arrivals()
         self._order: deque[_Chunk] = deque()
         self._open: dict[ScalerFuture, _Chunk] = {}
         self._taken = 0

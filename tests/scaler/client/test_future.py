@@ -351,7 +351,7 @@ def test_who_asks_while_another_thread_opens_the_value_waits_for_it(
     for _ in range(2):
         in_thread(lambda: seen.append(future.result()))
         assert opening.entered.wait(10)
-    wait_until(lambda: future._built is not None and future._built._waiters)
+    wait_until(lambda: future._opener < 0)
     assert future.done()
     opening.go_on.set()
     wait_until(lambda: len(seen) == 2)
@@ -457,5 +457,5 @@ def test_an_unused_future_has_no_condition_and_no_dict(session):
     assert future.result() == 1
     future.add_done_callback(lambda _: None)
     assert future.done()
-    assert future._built is None
+    assert future._listeners == ()
     assert future.__dict__ == {}

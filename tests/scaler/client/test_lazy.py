@@ -26,7 +26,7 @@ from typing import Any, ClassVar, get_origin
 import pytest
 
 from scaler.client.future import CancelOutcome, ScalerFuture, resolve_rows
-from scaler.client.lazy import LOCK
+from scaler.client.section import LOCK, SECTION
 
 BOUND_S = 10.0
 
@@ -100,7 +100,7 @@ def test_a_waiting_thread_wakes_whatever_the_answer(session, in_thread, wait_unt
             answers.append(error)
 
     in_thread(look)
-    wait_until(lambda: future._built is not None and future._built._waiters)
+    wait_until(lambda: future._listeners)
     if how == "value":
         future.set_result_ready(session.row(5))
     elif how == "error":
@@ -249,7 +249,7 @@ class Opened:
 
 
 def _opened() -> str:
-    Opened.places.append(LOCK._is_owned())  # type: ignore[attr-defined]
+    Opened.places.append(SECTION.is_mine())
     return "opened"
 
 
