@@ -74,7 +74,9 @@ class FakeExecutor:
         dropped: Sequence[int] = (),
         forgotten: Sequence[bytes] = (),
     ) -> None:
-        frame = Frame(*map(tuple, (ordinals, tasks, functions, dropped, forgotten)))
+        frame = Frame(
+            tuple(ordinals), tuple(tasks), tuple(functions), tuple(dropped), tuple(forgotten)
+        )
         assert len(frame.ordinals) == len(frame.tasks)
         assert all(ordinal not in self.tasks for ordinal in frame.ordinals), "used twice"
         assert list(frame.ordinals) == sorted(frame.ordinals)
@@ -172,11 +174,13 @@ class FakeExecutor:
             self._tell(ExecutorRows(self.number, rows))
         return rows
 
-    def complete(self, status: RowStatus = RowStatus.SUCCEEDED, **options: bool) -> TaskRow:
+    def complete(
+        self, status: RowStatus = RowStatus.SUCCEEDED, *, unclean: bool = False
+    ) -> TaskRow:
         """Bring the task that runs, or the next one, to its end."""
         if not self.page:
             self.begin()
-        self.finish(status, **options)
+        self.finish(status, unclean=unclean)
         return self.deliver()[-1]
 
     def unwind(self, *, unclean: bool = False) -> TaskRow:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +105,8 @@ class Real:
 
 
 @pytest.fixture(params=[Fake, Real], ids=["fake", "real"])
-def driver(request: pytest.FixtureRequest) -> Iterator[Any]:
-    yield request.param(request)
+def driver(request: pytest.FixtureRequest) -> Any:
+    return request.param(request)
 
 
 def test_what_waits_can_be_taken_back_and_what_runs_can_not(driver):

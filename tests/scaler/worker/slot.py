@@ -1,0 +1,90 @@
+"""A worker in a harness, and the executors it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from actors import LocalMessage
+from actors.testkit import ActorHarness, InboxRef, ManualClock, PendingReply
+from scaler.protocol.tasks import (
+    Function,
+    Task,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskResult,
+    TaskReturned,
+    TaskRow,
+    TaskRun,
+)
+from scaler.worker.worker import Worker
+from tests.scaler.worker.fake_executor import FakeExecutor
+
+CANCELED = TaskCancelConfirmType.Canceled
+NOT_FOUND = TaskCancelConfirmType.CancelNotFound
+FAILED = TaskCancelConfirmType.CancelFailed
+
+GRACE_S = 1.0
+
+
+class Slot:
+    """A worker, its scheduler's inbox, and the executors it has started."""
+
+    def __init__(self, *, up: bool = True) -> None:
+        self.clock = ManualClock()
+        self.scheduler = InboxRef("scheduler")
+        self.executors: list[FakeExecutor] = []
+        self.launch_error: Exception | None = None
+        self.kit = ActorHarness(
+            Worker, "worker-1", self.scheduler, self._make, GRACE_S, clock=self.clock
+        )
+        if up:
+            self.executor.up()
+            self.kit.clear()
+
+    def _make(self, number: int, worker: str, tell: Callable[[LocalMessage], None]) -> FakeExecutor:
+        if self.launch_error is not None:
+            raise self.launch_error
+        self.executors.append(FakeExecutor(number, worker, tell, self.clock.now))
+        return self.executors[-1]
+
+    @property
+    def executor(self) -> FakeExecutor:
+        return self.executors[-1]
+
+    @property
+    def told(self) -> list[Any]:
+        return self.kit.messages_to(self.scheduler)
+
+    def run(self, *task_ids: int, expected_us: int = 1_000, function_id: bytes = b"f") -> None:
+        """Send tasks, all in one message."""
+        function = Function(function_id, b"blob", "module.f")
+        tasks = tuple(Task(task_id, function_id, b"") for task_id in task_ids)
+        self.kit.tell(TaskRun((function,), tasks, (expected_us,) * len(tasks)))
+
+    def cancel(
+        self, task_id: int, *, force: bool = True, grace_s: float | None = None
+    ) -> PendingReply:
+        return self.kit.ask(TaskCancel(task_id, force, grace_s), sender=self.scheduler)
+
+    def rows(self) -> list[TaskRow]:
+        return [
+            row for message in self.told if isinstance(message, TaskResult) for row in message.rows
+        ]
+
+    def returned(self) -> list[int]:
+        """Ids of the tasks given back."""
+        given = [message for message in self.told if isinstance(message, TaskReturned)]
+        return [task_id for message in given for task_id in message.task_ids]
+
+    def is_at_rest(self) -> bool:
+        """Whether nothing is left of any task."""
+        worker = self.kit.actor
+        ledger = worker.ledger
+        left = (ledger.sent, ledger.ordinals, worker.held, worker.cancels.orders)
+        return not any(left) and not self.kit.timers
+
+
+def confirm(task_id: int, kind: TaskCancelConfirmType) -> TaskCancelConfirm:
+    return TaskCancelConfirm(task_id, kind)
