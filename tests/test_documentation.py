@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")])
 
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PROMISE = re.compile(r"\bprint\(.*\)  # (.*)$", re.MULTILINE)
-"""`print(...)  # what it prints`."""
+PROMISE = re.compile(r"(?:\bprint\(.*\) +# |^# prints: )(.*)$", re.MULTILINE)
+"""`print(...)  # what it prints`, or a line that begins with `# prints: `."""
 LINK = re.compile(r"\]\(([^)#\s]+)|(?:src|srcset)=\"([^\"]+)\"")
 
 
