@@ -31,6 +31,9 @@ from actors.runtime.poller import Poller, print_error
 PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
 """Bound of one child's payload, bytes."""
 
+PRELOADING_S = 0.5
+"""How long a launcher that is closed may go on without a word: it has started nothing yet."""
+
 
 class ExitStatus(NamedTuple):
     """How a child ended. `code` or `signal` is set; neither, if it never ran or nobody knows."""
@@ -105,6 +108,7 @@ class Launcher:
         self._owner = os.getpid()
         self._children: dict[int, Child] = {}
         self._launched = 0
+        self._answered = False
         self._poller: Poller | None = None
         self._end_cause = ""  # once it is not usable any more: why
         self._broken = ""  # what the launcher itself says about its end
@@ -218,7 +222,8 @@ class Launcher:
             self._end_cause = "the launcher was closed"
             self._channel.end_sending()
             # With nothing to bury, it need not even finish its preloading.
-            deadline_s = time.monotonic() + (timeout_s if self._launched else 0.0)
+            patience_s = min(timeout_s, PRELOADING_S if self._launched else 0.0)
+            deadline_s = time.monotonic() + (timeout_s if self._answered else patience_s)
             self._drain(deadline_s)
             reap(self.pid, self._pidfd, deadline_s)
             self._finish(self._end_cause)
@@ -263,6 +268,7 @@ class Launcher:
             self._lost()
 
     def _handle(self, frame: Frame) -> None:
+        self._answered = True
         child = self._children.get(frame.number)
         if frame.kind == Kind.BROKEN:
             self._broken = frame.body.decode(errors="replace")
