@@ -14,7 +14,7 @@ from scaler.client.chunking import Chunker, known_total
 from scaler.client.connection import Connection
 from scaler.client.future import ScalerFuture
 from scaler.client.mapping import run_imap, run_map, star_items, zip_items
-from scaler.client.outcome import check_cancel
+from scaler.client.outcome import CancelOutcome, check_cancel
 from scaler.client.session import ClientSession
 from scaler.errors import ClientError
 from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLIENT_TASKS
@@ -165,8 +165,12 @@ class BaseClient:
         return Chunker(times, function.function_id, slots, total)
 
     def _cancel_chunks(self, futures: list[ScalerFuture], timeout_s: float) -> None:
-        if not self._session.closed:
+        if timeout_s > 0 and not self._session.closed:
             self._session.cancel_many(futures, True, timeout_s, None)
+            return
+        for future in futures:  # perhaps in a finalizer, on any thread: only send
+            if future.set_cancel_confirmed(CancelOutcome.UNCONFIRMED):
+                self._session.cancel_soon(future, True, None)
 
     # --- cancel -----------------------------------------------------------------------------
 
