@@ -84,12 +84,14 @@ class Placement:
             Those that got any, with their tasks in `batch`.
         """
         touched: list[WorkerEntry] = []
-        queue = self._queue
+        queue, takers = self._queue, 0
         while queue.length and (worker := self._next_worker()) is not None:
-            takers = 1 + len(self._idle) + len(self._busy)
+            if not takers:
+                takers = 1 + len(self._idle) + len(self._busy)  # another round
             if not worker.batch:
                 touched.append(worker)
             self._fill(worker, -(-queue.length // takers))
+            takers -= 1
             self.admit(worker)
         return touched
 
