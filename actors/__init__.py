@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from actors.runtime.launcher import ExitStatus as ExitStatus
     from actors.runtime.launcher import Launcher as Launcher
     from actors.runtime.poller import Poller as Poller
+    from actors.runtime.thread import NodeThread as NodeThread
     from actors.signals import DeadLetter as DeadLetter
     from actors.signals import DeadLetterReason as DeadLetterReason
     from actors.signals import Terminated as Terminated
@@ -79,6 +80,7 @@ _HOMES = {
     "ref": ("ActorRef",),
     "runtime.launcher": ("Child", "ExitStatus", "Launcher"),
     "runtime.poller": ("Poller",),
+    "runtime.thread": ("NodeThread",),
     "signals": ("DeadLetter", "DeadLetterReason", "Terminated", "TerminationReason"),
     "supervision": ("Restart", "Stop"),
     "system": ("ActorSystem", "Node"),

@@ -110,8 +110,7 @@ class ActorSystem:
         preload: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
-        launch_now: bool = False,
-        on_broken: Callable[[BaseException], None] | None = None,
+        thread: NodeThread | None = None,
     ) -> None:
         """Start the system's thread.
 
@@ -120,8 +119,8 @@ class ActorSystem:
             preload: modules the launcher of child processes imports before it forks them.
             env: environment of child processes, default: that of now.
             cwd: their working directory, default: that of now.
-            launch_now: start the launcher at once and not at the first child process.
-            on_broken: called on the node's thread if it ends by an error of ours.
+            thread: a thread that was started before, and has its own name and settings; for
+                programs that want their launcher up before they import this module.
 
         Raises:
             LaunchError: the thread did not come up.
@@ -130,15 +129,10 @@ class ActorSystem:
         self._closed = False
         self._closing = threading.Lock()
         self._children: dict[str, Node] = {}
-        self._thread = NodeThread(
-            name,
-            preload=("actors.runtime.process", *preload),
-            env=env,
-            cwd=cwd,
-            launch_now=launch_now,
-            on_broken=on_broken,
-        )
+        modules = ("actors.runtime.process", *preload)
+        self._thread = thread or NodeThread(name, preload=modules, env=env, cwd=cwd)
         self._thread.wait_ready()
+        name = self._thread.name
         guardian = self._core.cells[GUARDIAN_NUMBER].ref
         self.node = Node(self, name, guardian)
         """The node in this process."""

@@ -1,4 +1,8 @@
-"""`LocalCluster`: scheduler, workers and executors of one program, in its own process."""
+"""`LocalCluster`, a cluster within one program, and `Client`, which starts one at need.
+
+This module is light on purpose: it starts the launcher of the executors first, and imports the
+machinery while that one starts.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,11 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from actors import Actor, ActorRef, ActorsError, ActorSystem
+from actors import ActorsError, NodeThread
 from scaler import place
 from scaler.client.client import BaseClient
-from scaler.client.connection import Connection
-from scaler.client.session import ClientSession
 from scaler.cpus import usable_cpus
 from scaler.errors import (
     ClientClosedError,
@@ -31,11 +33,11 @@ from scaler.limits import (
     CLIENT_TASKS,
     START_TIMEOUT_S,
 )
-from scaler.overseer import Dropped, Overseer, weakly
-from scaler.protocol.tasks import AwaitWorker
-from scaler.scheduler.scheduler import Scheduler
-from scaler.worker.process import ExecutorProcess
-from scaler.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from actors import Actor, ActorRef
+    from scaler.client.connection import Connection
+    from scaler.client.session import ClientSession
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -90,44 +92,34 @@ class LocalCluster:
         """Set when the first executor is up, or the cluster broke."""
         self._sessions: dict[int, ClientSession] = {}
         self._client_numbers = count(1)
+        thread = NodeThread(
+            "scaler",
+            preload=(*_PRELOAD, *preload),
+            env=_environment(env, self.slots),
+            launch_now=True,
+            on_broken=weakly(self._on_node_broken),
+        )
+        # Only now, while the launcher starts: this import takes longer than all else here.
+        from scaler.roles import Roles
+
         try:
-            self._system = ActorSystem(
-                "scaler",
-                preload=(*_PRELOAD, *preload),
-                env=_environment(env, self.slots),
-                launch_now=True,
-                on_broken=weakly(self._on_node_broken),
-            )
-            self._start(cancel_grace, start_timeout)
+            self._roles = Roles(thread, self.slots, cancel_grace, weakly(self.break_off))
+            self._await_executor(start_timeout)
         except (ActorsError, OSError) as error:
             raise ClusterStartError(f"the cluster did not start: {error}") from error
-        self._dropped = weakref.finalize(
-            self, _cluster_dropped, self._pid, self._overseer, self._system
-        )
+        self.scheduler = self._roles.scheduler
+        self._dropped = weakref.finalize(self, self._roles.dropped)
         self._dropped.atexit = False
         _clusters.add(self)
 
-    def _start(self, cancel_grace: float, start_timeout: float) -> None:
-        system = self._system
-        self.scheduler = system.spawn(Scheduler, name="scheduler")
-        launcher, poller = system.launcher, system.poller
-
-        def make_executor(number: int, worker: str, tell: Any) -> ExecutorProcess:
-            return ExecutorProcess(number, worker, poller, launcher, tell)
-
-        workers = [
-            system.spawn(Worker, name, self.scheduler, make_executor, cancel_grace, name=name)
-            for name in (f"worker-{number}" for number in range(1, self.slots + 1))
-        ]
-        self.workers = tuple(workers)
-        watched = (self.scheduler, *workers)
-        self._overseer = system.spawn(Overseer, weakly(self.break_off), watched, name="overseer")
-        up = self.scheduler.ask(AwaitWorker(), start_timeout)
+    def _await_executor(self, timeout_s: float) -> None:
+        """Wait until there is an executor, or it is clear that there will be none."""
+        up = self._roles.executor_up(timeout_s)
         up.add_done_callback(lambda _: self._decided.set())
-        self._decided.wait(start_timeout + 1.0)
+        self._decided.wait(timeout_s + 1.0)
         failure = self.broken or (None if up.done() and not up.exception() else up.exception(0))
         if failure is not None:
-            system.close()
+            self._roles.close()
             raise ClusterStartError(f"no executor came up: {failure}") from failure
 
     # --- what clients need (`Connection`) ---------------------------------------------------
@@ -139,11 +131,11 @@ class LocalCluster:
 
     def spawn(self, actor_class: type[Actor], *args: Any, name: str) -> ActorRef:
         """Start an actor on the cluster's node."""
-        return self._system.spawn(actor_class, *args, name=name)
+        return self._roles.system.spawn(actor_class, *args, name=name)
 
     def on_node_thread(self) -> bool:
         """Whether the caller is the cluster's thread."""
-        return self._system.on_node_thread()
+        return self._roles.system.on_node_thread()
 
     def attach(self, session: ClientSession) -> None:
         """Note a client, to be told if the cluster breaks."""
@@ -155,7 +147,7 @@ class LocalCluster:
 
     def client_dropped(self, session: ClientSession, end: Callable[[], None]) -> None:
         """Have `end` called when nobody waits for the client. Takes no lock, waits for nothing."""
-        self._overseer.tell(Dropped(end, session))
+        self._roles.client_dropped(session, end)
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -182,7 +174,7 @@ class LocalCluster:
                 session.close()
             self.closed = True
             self._dropped.detach()
-            self._system.close()
+            self._roles.close()
 
     def __enter__(self) -> Self:
         return self
@@ -210,10 +202,19 @@ class LocalCluster:
             raise ClientClosedError("the cluster was closed; make a new one")
 
 
-def _cluster_dropped(pid: int, overseer: ActorRef, system: ActorSystem) -> None:
-    """Have a cluster closed that nobody holds. A finalizer: no lock, no waiting."""
-    if os.getpid() == pid:
-        overseer.tell(Dropped(system.close))
+E = TypeVar("E", bound=BaseException)
+
+
+def weakly(method: Callable[[E], None]) -> Callable[[E], None]:
+    """Return a function that calls `method` as long as its object is there."""
+    weak = weakref.WeakMethod(method)
+
+    def call(error: E) -> None:
+        strong = weak()
+        if strong is not None:
+            strong(error)
+
+    return call
 
 
 def refuse_inside_task() -> None:

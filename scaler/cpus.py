@@ -1,13 +1,12 @@
-"""How many cores this process may use."""
+"""How many cores this process may use. Light: it runs before the launcher starts."""
 
 from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 
-_CGROUP_V2 = Path("/sys/fs/cgroup")
-_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+_CGROUP_V2 = "/sys/fs/cgroup"
+_CGROUP_V1 = "/sys/fs/cgroup/cpu"
 
 
 def usable_cpus() -> int:
@@ -23,7 +22,7 @@ def usable_cpus() -> int:
 def _cgroup_quota() -> float | None:
     """Return the quota in cores, `None` if there is none or it cannot be read."""
     try:
-        own = Path("/proc/self/cgroup").read_text()
+        own = _read("/proc/self/cgroup")
     except OSError:
         return None
     quotas = [_quota_v2(path) for path in _paths_v2(own)]
@@ -32,18 +31,18 @@ def _cgroup_quota() -> float | None:
     return min(known) if known else None
 
 
-def _paths_v2(own: str) -> list[Path]:
+def _paths_v2(own: str) -> list[str]:
     """The process's cgroup and all above it: each may set a quota."""
     for line in own.splitlines():
         if line.startswith("0::"):
-            path = _CGROUP_V2 / line[3:].lstrip("/")
-            return [path, *(parent for parent in path.parents if parent >= _CGROUP_V2)]
+            parts = line[3:].strip("/").split("/")
+            return ["/".join((_CGROUP_V2, *parts[:n])) for n in range(len(parts) + 1)]
     return []
 
 
-def _quota_v2(path: Path) -> float | None:
+def _quota_v2(path: str) -> float | None:
     try:
-        quota, period = (path / "cpu.max").read_text().split()
+        quota, period = _read(f"{path}/cpu.max").split()
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError):
         return None
@@ -51,8 +50,13 @@ def _quota_v2(path: Path) -> float | None:
 
 def _quota_v1() -> float | None:
     try:
-        quota = int((_CGROUP_V1 / "cpu.cfs_quota_us").read_text())
-        period = int((_CGROUP_V1 / "cpu.cfs_period_us").read_text())
+        quota = int(_read(f"{_CGROUP_V1}/cpu.cfs_quota_us"))
+        period = int(_read(f"{_CGROUP_V1}/cpu.cfs_period_us"))
     except (OSError, ValueError):
         return None
     return quota / period if quota > 0 and period > 0 else None
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
-from weakref import WeakMethod
+from typing import TYPE_CHECKING
 
 from actors import Actor, ActorRef, LocalMessage, Terminated, handles
 from scaler.errors import ClusterBrokenError
@@ -62,21 +61,6 @@ class Overseer(Actor):
             ).start()
         except RuntimeError:  # the interpreter is about to end, which closes everything
             return
-
-
-E = TypeVar("E", bound=BaseException)
-
-
-def weakly(method: Callable[[E], None]) -> Callable[[E], None]:
-    """Return a function that calls `method` as long as its object is there."""
-    weak = WeakMethod(method)
-
-    def call(error: E) -> None:
-        strong = weak()
-        if strong is not None:
-            strong(error)
-
-    return call
 
 
 def _end_dropped(end: Callable[[], None]) -> None:

@@ -1,4 +1,8 @@
-"""`Client`: what a program holds to run functions in parallel."""
+"""`BaseClient`: the methods of a client, and when it ends.
+
+This module is light on purpose: what does the work (`scaler.client.calls`, `session`) is imported
+while the cluster's launcher starts.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,21 @@ import weakref
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 
-import msgspec
-
-from scaler.client.chunking import Chunker, known_total
-from scaler.client.connection import Connection
-from scaler.client.future import ScalerFuture
-from scaler.client.mapping import run_imap, run_map, star_items, zip_items
-from scaler.client.outcome import CancelOutcome, check_cancel
-from scaler.client.session import ClientSession
 from scaler.errors import ClientError
 from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLIENT_TASKS
-from scaler.protocol.tasks import Function
-from scaler.serialization.values import dump_arguments, dump_items
+
+if TYPE_CHECKING:
+    from scaler.client.connection import Connection
+    from scaler.client.future import ScalerFuture
+    from scaler.client.session import ClientSession
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class ClientOptions(msgspec.Struct, frozen=True):
+class ClientOptions(NamedTuple):
     """What a view of a client adds to every task it submits."""
 
     name: str | None = None
@@ -61,6 +60,9 @@ class BaseClient:
         credit_bytes: int = CLIENT_BYTES,
     ) -> None:
         """Connect to `cluster`; see `Client`."""
+        from scaler.client.calls import Calls
+        from scaler.client.session import ClientSession
+
         self.cluster = cluster
         self._options = ClientOptions()
         self._session = ClientSession(
@@ -69,6 +71,7 @@ class BaseClient:
             credit_tasks=credit_tasks,
             credit_bytes=credit_bytes,
         )
+        self._calls = Calls(self._session, cluster.slots)
         self._end = partial(_end, self._session, cluster if owns_cluster else None)
         self._hold = _Hold()
         self._dropped = weakref.finalize(self._hold, self._session.client_dropped, self._end)
@@ -94,27 +97,13 @@ class BaseClient:
 
         The task runs at most once. Waits while `credit_tasks` tasks are in flight.
         """
-        function, payload = self._prepare(fn, args, kwargs)
-        return self._session.submit(function, payload, block=self._options.block)
+        return self._calls.submit(self._options, fn, args, kwargs)
 
     async def asubmit(
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> ScalerFuture[R]:
         """Do what `submit` does; wait for credit without blocking the event loop."""
-        function, payload = self._prepare(fn, args, kwargs)
-        await self._session.credit.wait_async(1, len(payload))
-        return self._session.submit_paid(function, payload)
-
-    def _prepare(self, fn: Any, args: Any, kwargs: Any) -> tuple[Function, bytes]:
-        self._session.check_usable()
-        return self._function(fn), dump_arguments(args, kwargs)
-
-    def _function(self, fn: Any) -> Function:
-        if not callable(fn):
-            raise TypeError(f"the first argument must be callable, got {type(fn).__name__}")
-        function = self._session.functions.pickle(fn)
-        name = self._options.name
-        return function if name is None else msgspec.structs.replace(function, name=name)
+        return await self._calls.asubmit(self._options, fn, args, kwargs)
 
     # --- map --------------------------------------------------------------------------------
 
@@ -130,11 +119,11 @@ class BaseClient:
             TypeError: there is no iterable.
             ClientClosedError: the client was closed.
         """
-        return self._map(fn, zip_items(iterables), known_total(iterables))
+        return self._calls.map(self._options, fn, iterables)  # type: ignore[no-any-return]
 
     def starmap(self, fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /) -> list[R]:
         """Return `[fn(*item) for item in iterable]`, computed in parallel; see `map`."""
-        return self._map(fn, star_items(iterable), known_total((iterable,)))
+        return self._calls.starmap(self._options, fn, iterable)  # type: ignore[no-any-return]
 
     def imap(self, fn: Callable[..., R], /, *iterables: Iterable[Any]) -> Generator[R]:
         """Yield `fn` of the items in order, lazily: a bounded number is in flight.
@@ -142,35 +131,7 @@ class BaseClient:
         Nothing runs before the first value is asked for; the iterables may be endless. Closing the
         generator cancels the rest. Errors as in `map`, after the values of the items before.
         """
-        function, submit_chunk = self._chunks_of(fn)
-        chunker = self._chunker(function, known_total(iterables))
-        return run_imap(submit_chunk, self._cancel_chunks, zip_items(iterables), chunker)
-
-    def _map(self, fn: Any, items: Any, total: int | None) -> list[Any]:
-        function, submit_chunk = self._chunks_of(fn)
-        return run_map(submit_chunk, self._cancel_chunks, items, self._chunker(function, total))
-
-    def _chunks_of(self, fn: Any) -> tuple[Function, Callable[[list[Any]], ScalerFuture]]:
-        self._session.check_usable()
-        function = self._function(fn)
-        session, block = self._session, self._options.block
-
-        def submit_chunk(items: list[Any]) -> ScalerFuture:
-            return session.submit(function, dump_items(items), chunked=True, block=block)
-
-        return function, submit_chunk
-
-    def _chunker(self, function: Function, total: int | None) -> Chunker:
-        times, slots = self._session.item_times, self.cluster.slots
-        return Chunker(times, function.function_id, slots, total)
-
-    def _cancel_chunks(self, futures: list[ScalerFuture], timeout_s: float) -> None:
-        if timeout_s > 0 and not self._session.closed:
-            self._session.cancel_many(futures, True, timeout_s, None)
-            return
-        for future in futures:  # perhaps in a finalizer, on any thread: only send
-            if future.set_cancel_confirmed(CancelOutcome.UNCONFIRMED):
-                self._session.cancel_soon(future, True, None)
+        return self._calls.imap(self._options, fn, iterables)
 
     # --- cancel -----------------------------------------------------------------------------
 
@@ -193,19 +154,7 @@ class BaseClient:
         Returns:
             For each, in the order given, whether it is cancelled now.
         """
-        timeout_s = check_cancel(timeout, grace)
-        listed: list[Any] = list(futures)
-        strangers = [future for future in listed if not isinstance(future, ScalerFuture)]
-        if strangers:
-            raise TypeError(f"cancel() takes this package's futures, got {strangers[0]!r}")
-        session: object = self._session
-        own = {f: None for f in listed if f.session is session and not f.done()}
-        if own:
-            self._session.cancel_many(tuple(own), force, timeout_s, grace)
-        return [
-            f.cancelled() if f in own else f.cancel(force=force, timeout=timeout_s, grace=grace)
-            for f in listed
-        ]
+        return self._calls.cancel(futures, force, timeout, grace)
 
     # --- views and the end ------------------------------------------------------------------
 

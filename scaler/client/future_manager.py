@@ -257,8 +257,9 @@ class ClientFutureManager(Actor):
         self._break(message.error)
 
     def on_stop(self) -> None:
-        """Leave no future open."""
+        """Leave no future open, and let go of the client, which refers to this actor."""
         self._break(ClusterBrokenError("the cluster has ended"))
+        del self.surroundings
 
     def _break(self, error: Exception) -> None:
         """End every open future with `error`, and those to come."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
@@ -146,6 +145,8 @@ class ClientSession:
         self, future: ScalerFuture, force: bool, timeout_s: float, grace_s: float | None
     ) -> bool:
         """Do what `cancel` does without blocking the loop."""
+        import asyncio  # 25 ms, and who awaits has it
+
         answer = self._ask_cancel((future,), force, timeout_s, grace_s)
         if answer is not None:
             try:

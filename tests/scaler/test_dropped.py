@@ -135,7 +135,7 @@ def test_dropping_waits_for_nothing() -> None:
     begun_s = time.monotonic()
     held = [client]
     del client
-    cluster._system.call(held.clear)  # type: ignore[attr-defined]
+    cluster._roles.system.call(held.clear)  # type: ignore[attr-defined]
     assert time.monotonic() - begun_s < 1.0
     deadline_s = time.monotonic() + BOUND_S
     while not session.closed and time.monotonic() < deadline_s:

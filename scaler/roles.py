@@ -1,0 +1,71 @@
+"""`Roles`: scheduler, workers and overseer on one node, in a thread of this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors import ActorRef, ActorSystem, AskFuture, NodeThread
+from scaler.overseer import Dropped, Overseer
+from scaler.protocol.tasks import AwaitWorker
+from scaler.scheduler.scheduler import Scheduler
+from scaler.worker.process import ExecutorProcess
+from scaler.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from scaler.client.session import ClientSession
+
+
+class Roles:
+    """The actors of a local cluster. Thread-safe once made."""
+
+    def __init__(
+        self,
+        thread: NodeThread,
+        slots: int,
+        cancel_grace_s: float,
+        break_off: Callable[[Exception], None],
+    ) -> None:
+        """Start the actors, and with the workers their executors; wait for the actors only.
+
+        Args:
+            thread: the node to live on, its launcher started.
+            slots: how many workers.
+            cancel_grace_s: from interrupt to kill, unless a cancel says otherwise.
+            break_off: called when one of them has ended by itself.
+
+        Raises:
+            LaunchError: the thread did not come up.
+        """
+        self._pid = os.getpid()
+        self.system = system = ActorSystem(thread=thread)
+        self.scheduler = system.spawn(Scheduler, name="scheduler")
+        launcher, poller = system.launcher, system.poller
+
+        def make_executor(number: int, worker: str, tell: Any) -> ExecutorProcess:
+            return ExecutorProcess(number, worker, poller, launcher, tell)
+
+        workers = [
+            system.spawn(Worker, name, self.scheduler, make_executor, cancel_grace_s, name=name)
+            for name in (f"worker-{number}" for number in range(1, slots + 1))
+        ]
+        watched = (self.scheduler, *workers)
+        self._overseer: ActorRef = system.spawn(Overseer, break_off, watched, name="overseer")
+
+    def executor_up(self, timeout_s: float) -> AskFuture:
+        """Return a future that ends when the first executor is up."""
+        return self.scheduler.ask(AwaitWorker(), timeout_s)
+
+    def client_dropped(self, session: ClientSession, end: Callable[[], None]) -> None:
+        """Have `end` called when nobody waits for the client. Takes no lock, waits for nothing."""
+        self._overseer.tell(Dropped(end, session))
+
+    def dropped(self) -> None:
+        """Nobody holds the cluster: have it closed. A finalizer: no lock, no waiting."""
+        if os.getpid() == self._pid:
+            self._overseer.tell(Dropped(self.system.close))
+
+    def close(self) -> None:
+        """End the actors, the executors, the launcher and the thread. Bounded; twice is fine."""
+        self.system.close()
