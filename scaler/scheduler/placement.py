@@ -78,7 +78,8 @@ class Placement:
     def assign(self) -> list[WorkerEntry]:
         """Hand out queued tasks as long as there are some and a worker has room.
 
-        Each worker in turn gets its even share of what waits, as far as its room goes.
+        Each idle worker gets one, then each in turn its even share of what waits, as far as its
+        room goes.
 
         Returns:
             Those that got any, with their tasks in `batch`.
@@ -90,7 +91,8 @@ class Placement:
                 takers = 1 + len(self._idle) + len(self._busy)  # another round
             if not worker.batch:
                 touched.append(worker)
-            self._fill(worker, -(-queue.length // takers))
+            # One for each idle worker first: what was submitted first starts first.
+            self._fill(worker, -(-queue.length // takers) if worker.outstanding else 1)
             takers -= 1
             self.admit(worker)
         return touched
