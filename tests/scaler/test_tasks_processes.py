@@ -589,7 +589,7 @@ def test_a_client_inside_a_task_says_so(client):
 
 def test_a_future_or_a_client_as_an_argument_says_so(client, cluster):
     future = client.submit(pow, 2, 3)
-    for argument in (future, client, cluster, [future], {"key": (client,)}):
+    for argument in (future, client, [future], {"key": (client,)}):
         with pytest.raises(ClientError, match="argument"):
             client.submit(print, argument)
         with pytest.raises(ClientError, match="argument"):
@@ -602,6 +602,8 @@ def test_a_future_or_a_client_as_an_argument_says_so(client, cluster):
 
     with pytest.raises(ClientError, match="argument"):
         client.submit(close_over)
+    with pytest.raises((ClientError, SerializationError), match="LocalCluster"):
+        client.submit(print, cluster)
     assert future.result(BOUND_S) == 8
 
 
