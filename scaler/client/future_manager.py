@@ -178,10 +178,12 @@ class ClientFutureManager(Actor):
         for future in message.futures:
             if future.task_id in self.open:
                 self.cancels.request(future, message, waiter)
+                continue
+            if message.unconfirmed:  # its result was on the way already, and was released
+                future.set_cancel_confirmed(CancelOutcome.RESULT)
             else:  # answered since the caller looked
-                if not message.unconfirmed:
-                    future.cancel_done()
-                waiter.settled()
+                future.cancel_done()
+            waiter.settled()
 
     @handles(TaskCancelConfirm)
     def on_confirm(self, message: TaskCancelConfirm) -> None:
