@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from actors.errors import UnencodableMessageError as UnencodableMessageError
     from actors.errors import WouldDeadlockError as WouldDeadlockError
     from actors.future import AskFuture as AskFuture
+    from actors.lazy_future import Arrivals as Arrivals
+    from actors.lazy_future import LazyFuture as LazyFuture
     from actors.mailbox import Mailbox as Mailbox
     from actors.messages import Envelope as Envelope
     from actors.messages import LocalMessage as LocalMessage
@@ -75,6 +77,7 @@ _HOMES = {
         "WouldDeadlockError",
     ),
     "future": ("AskFuture",),
+    "lazy_future": ("Arrivals", "LazyFuture"),
     "mailbox": ("Mailbox",),
     "messages": ("Envelope", "LocalMessage", "Message"),
     "ref": ("ActorRef",),

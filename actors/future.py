@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
+from concurrent.futures._base import FINISHED, PENDING
 from typing import Any
 
 from actors.errors import WouldDeadlockError
+from actors.lazy_future import NO_CALLBACKS, NO_WAITERS, OPEN, LazyFuture
+from actors.section import LOCK, SECTION
 
 
-class AskFuture(Future[Any]):
+class AskFuture(LazyFuture[Any]):
     """Ends with the reply, or with an error of `actors.errors`. Cannot be cancelled.
 
-    Thread-safe. It always ends: at the latest when the ask's deadline passes.
+    Thread-safe. It always ends: at the latest when the ask's deadline passes. Callbacks run on the
+    node's thread and must not block.
     """
+
+    __slots__ = ("_on_node_thread",)
 
     def __init__(self, on_node_thread: Callable[[], bool]) -> None:
         """Make an open future; `on_node_thread` tells whether the caller may not wait here."""
-        super().__init__()
         self._on_node_thread = on_node_thread
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Wait for the reply and return it.
-
-        Args:
-            timeout: seconds to wait here; `None` waits until the ask's own deadline.
-
-        Raises:
-            WouldDeadlockError: called on the thread that would have to deliver the reply.
-            DeliveryError, ActorFailedError, AskTimeoutError: what became of the request.
-            TimeoutError: `timeout` passed; the future is still open.
-        """
-        self._refuse_on_node_thread()
-        return super().result(timeout)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait like `result` and return the error, or `None` after a reply."""
-        self._refuse_on_node_thread()
-        return super().exception(timeout)
+        self._state = PENDING
+        self._result = None
+        self._exception = None
+        self._listeners = NO_WAITERS
+        self._done_callbacks = NO_CALLBACKS
 
     def cancel(self) -> bool:
         """Return False: the request is on its way, and the actor may be handling it."""
@@ -46,17 +36,33 @@ class AskFuture(Future[Any]):
 
     def settle(self, outcome: Any) -> None:
         """End the future with a reply, or with an error if `outcome` is one. First call counts."""
-        with self._condition:
-            if self.done():
-                return
-        if isinstance(outcome, Exception):
-            self.set_exception(outcome)
-        else:
-            self.set_result(outcome)
+        settle_all([(self, outcome)])
 
-    def _refuse_on_node_thread(self) -> None:
-        if not self.done() and self._on_node_thread():
+    def _check_may_wait(self) -> None:
+        if self._on_node_thread():
             raise WouldDeadlockError(
                 f"waiting for a reply on {threading.current_thread().name}, the thread that would "
                 "have to deliver it; use context.ask(..., then=...) inside actors"
             )
+
+    def _settle(self, outcome: Any) -> None:
+        if self._state in OPEN:
+            if isinstance(outcome, BaseException):
+                self._exception = outcome
+            else:
+                self._result = outcome
+            self._finish(FINISHED)
+
+
+def settle_all(outcomes: Iterable[tuple[AskFuture, Any]]) -> None:
+    """End futures with replies or errors, under one hold of the lock. The first end counts."""
+    with_callbacks = []
+    with LOCK:
+        if SECTION.holder:
+            SECTION.await_end()
+        for future, outcome in outcomes:
+            future._settle(outcome)
+            if future._done_callbacks:
+                with_callbacks.append(future)
+    for future in with_callbacks:
+        future._invoke_callbacks()

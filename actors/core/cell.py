@@ -238,11 +238,6 @@ class Cell:
         self.release()
 
     def release(self) -> None:
-        """Let go of the actor: refs to it may be kept for long, by the very objects it holds."""
-        del self.actor, self.factory
-        self.release()
-
-    def release(self) -> None:
         """Let the instance go, and what it was made of: refs outlive it by far."""
         self.actor = self.factory = None  # type: ignore[assignment]
 

@@ -22,7 +22,7 @@ from actors.errors import (
     MailboxFullError,
     SystemClosedError,
 )
-from actors.future import AskFuture
+from actors.future import AskFuture, settle_all
 from actors.limits import PASSES_PER_TURN
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
@@ -117,9 +117,9 @@ class NodeCore:
         callbacks, self.after_turn = self.after_turn, []
         for callback in callbacks:
             callback()
-        while self._wakes:
-            future, outcome = self._wakes.popleft()
-            future.settle(outcome)
+        wakes = self._wakes
+        if wakes:
+            settle_all([wakes.popleft() for _ in range(len(wakes))])
 
     def next_event_s(self) -> float | None:
         """When a timer or a deadline is due next, on the node's clock."""

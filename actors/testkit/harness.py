@@ -294,9 +294,6 @@ class _HarnessCell(Cell):
     def release(self) -> None:
         """Keep the instance: a test may look at it."""
 
-    def release(self) -> None:
-        """Keep the actor: a test looks at it after its end."""
-
     def _let_go(self) -> None:
         for asked in self.kit._open_asks.values():
             if asked.open:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from threading import Condition, Thread, current_thread
 from time import monotonic
 
-from scaler.client.lazy import LazyFuture
+from actors import LazyFuture
 
 LOGGER = logging.getLogger(__name__)
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from threading import Condition, get_ident
-from typing import Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 import msgspec
 
-from scaler.client.lazy import NO_CALLBACKS, NO_WAITERS, OPEN, LazyFuture, T
+from actors import LazyFuture
 from scaler.client.loops import in_loop_callback
 from scaler.client.outcome import Canceller, CancelOutcome, ProfilingInfo, check_cancel
-from scaler.client.section import LOCK, SECTION
 from scaler.errors import ClientError, InternalError, SerializationError, WorkerDiedError
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.protocol.tasks import RowStatus, TaskRow
@@ -25,6 +24,21 @@ from scaler.serialization.exceptions import load_exception
 from scaler.serialization.values import load_value
 
 __all__ = ["CancelOutcome", "Canceller", "ProfilingInfo", "ScalerFuture", "resolve_rows"]
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+LOCK: Final = LazyFuture.LOCK
+SECTION: Final = LazyFuture.SECTION
+OPEN: Final = LazyFuture.OPEN
+NO_CALLBACKS: Final = LazyFuture.NO_CALLBACKS
+NO_WAITERS: Final = LazyFuture.NO_WAITERS
 
 _SUCCEEDED: Final = RowStatus.SUCCEEDED
 _INTERRUPTED: Final = RowStatus.INTERRUPTED

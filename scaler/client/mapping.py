@@ -15,9 +15,9 @@ from itertools import islice
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
+from actors import Arrivals
 from scaler.client.chunking import Chunker
 from scaler.client.future import ScalerFuture
-from scaler.client.lazy import Arrivals
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.serialization.exceptions import load_exception
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scaler.client.section import LOCK, SECTION, Section
+from actors.section import LOCK, SECTION, Section
 
 BOUND_S = 10.0
 

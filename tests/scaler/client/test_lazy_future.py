@@ -25,8 +25,8 @@ from typing import Any, ClassVar, get_origin
 
 import pytest
 
+from actors.section import LOCK, SECTION
 from scaler.client.future import CancelOutcome, ScalerFuture, resolve_rows
-from scaler.client.section import LOCK, SECTION
 
 BOUND_S = 10.0
 

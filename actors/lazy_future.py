@@ -15,7 +15,7 @@ from concurrent.futures._base import FINISHED, LOGGER, PENDING, RUNNING
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from scaler.client.section import LOCK, SECTION
+from actors.section import LOCK, SECTION, Section
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -61,7 +61,7 @@ class Arrivals:
 
 
 class LazyFuture(Future[T]):
-    """The parts of a future that wait and tell. Thread-safe.
+    """A future whose waiting costs nothing until somebody waits. Thread-safe.
 
     A subclass sets every slot in its `__init__` (the base class's costs too much), changes state
     under `LOCK` through `_finish`, after the end of a `SECTION`, and makes the answer ready in
@@ -76,8 +76,22 @@ class LazyFuture(Future[T]):
     _listeners: Any
     _done_callbacks: Any
 
-    # What the standard library takes around each look at a future.
-    _condition: ClassVar[Any] = SECTION  # type: ignore[misc]
+    # For subclasses: what they set their slots to, and what guards their changes.
+    LOCK: ClassVar[Any] = LOCK
+    SECTION: ClassVar[Section] = SECTION
+    OPEN: ClassVar[tuple[str, ...]] = OPEN
+    NO_CALLBACKS: ClassVar[Any] = NO_CALLBACKS
+    NO_WAITERS: ClassVar[Any] = NO_WAITERS
+
+    if not TYPE_CHECKING:  # type checkers shall see what `as_completed` asks for
+        # What the standard library takes around each look at a future.
+        _condition = SECTION
+
+        @property
+        def _waiters(self) -> list[Any]:
+            if self._listeners is NO_WAITERS:
+                self._listeners = []
+            return self._listeners
 
     # What the subclass adds to.
 
@@ -192,12 +206,6 @@ class LazyFuture(Future[T]):
                 raise TimeoutError from None
         finally:
             self.remove_waiter(arrivals)
-
-    @property
-    def _waiters(self) -> list[Any]:  # type: ignore[override]
-        if self._listeners is NO_WAITERS:
-            self._listeners = []
-        return self._listeners  # type: ignore[no-any-return]
 
     def _finish(self, state: str) -> None:
         """Enter a final state and wake who waits, the lock being held."""
