@@ -62,7 +62,7 @@ class Actor:
         """Run before the first message, and again in the new instance after a restart."""
 
     def on_stop(self) -> None:
-        """Run once after the last message, when the children have ended."""
+        """Run once after the last message, when the children have ended. Not at a restart."""
 
     def end_of_turn(self) -> None:
         """Run after a run of messages, once however many there were."""
@@ -113,9 +113,11 @@ class ActorContext(ABC):
         then: Callable[[Any], None],
         timeout_s: float = ASK_TIMEOUT_S,
     ) -> None:
-        """Send a request; `then` is called once, with the reply or with an `ActorsError`.
+        """Send a request; `then` is called once, with the reply, or with an exception.
 
-        `then` runs like a handler of this actor. It is not called after a stop or a restart.
+        The exception is an `ActorsError` that says what became of the request, or one that the
+        other actor replied. `then` runs like a handler of this actor. It is not called after a
+        stop or a restart.
         """
 
     @abstractmethod
@@ -140,7 +142,12 @@ class ActorContext(ABC):
         mailbox_size: int | None = None,
         **kwargs: Any,
     ) -> ActorRef:
-        """Start a child on this node. It is stopped before this actor is."""
+        """Start a child on this node. It is stopped before this actor is.
+
+        Raises:
+            ValueError: the name is taken.
+            Exception: whatever the constructor or `on_start` raised.
+        """
 
     @abstractmethod
     def stop(self, ref: ActorRef | None = None) -> None:

@@ -9,7 +9,7 @@
     │   └── UnencodableMessageError   the message cannot leave this process
     ├── AskTimeoutError (TimeoutError)  no answer in time; it may still have been handled
     ├── ActorFailedError              the actor's handler raised
-    ├── LaunchError                   a child process could not be started
+    ├── LaunchError                   a node or a child process could not be started
     ├── SystemClosedError             the actor system was closed before the call
     ├── ForkedProcessError            the call came from a fork of the process that owns the system
     ├── WouldDeadlockError            a blocking call on the thread that would have to answer it
@@ -69,7 +69,7 @@ class ActorFailedError(ActorsError):
 
 
 class LaunchError(ActorsError):
-    """A child process could not be started. The text says which one and why."""
+    """A node or a child process could not be started. The text says which one and why."""
 
 
 class SystemClosedError(ActorsError):

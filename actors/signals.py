@@ -46,6 +46,7 @@ class DeadLetter(LocalMessage, frozen=True):
 
     message: object
     sender: ActorRef | None
+    """The actor that sent it; `None` if it was a thread."""
     target: str
     """Name of the actor it was meant for."""
     reason: DeadLetterReason

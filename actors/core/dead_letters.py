@@ -22,7 +22,10 @@ class DeadLetters:
 
     def add(self, item: Envelope, target: str, reason: DeadLetterReason) -> None:
         """Note a message that nobody handled. One about a dead letter is not told on."""
-        letter = DeadLetter(item.message, item.sender, target, reason)
+        sender = item.sender
+        if sender is not None and not sender.address.number:
+            sender = None  # a thread, which asked from outside
+        letter = DeadLetter(item.message, sender, target, reason)
         self.kept.append(letter)
         self.count += 1
         if not isinstance(item.message, DeadLetter):

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from actors.core.codec import NO_SENDER, Codec, WireFrame, WireItem
 from actors.core.node import NodeCore
-from actors.errors import NodeUnreachableError, ProtocolError, UnencodableMessageError
+from actors.errors import (
+    ActorStoppedError,
+    NodeUnreachableError,
+    ProtocolError,
+    UnencodableMessageError,
+)
 from actors.limits import LINK_BUFFER_BYTES
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
@@ -87,7 +92,7 @@ class Links:
 
     def _may_leave(self, address: Address, item: Envelope | Reply) -> bool:
         if address.node == self._node.name:
-            self._unreachable(address, item, f"actor {address.name} has stopped")
+            self._stopped(address, item)
             return False
         stream = self._route(address.node)
         if stream is None:
@@ -121,6 +126,10 @@ class Links:
     def _unreachable(self, address: Address, item: Envelope | Reply, why: str) -> None:
         reason = DeadLetterReason.UNREACHABLE
         self._node.undeliverable(address, item, NodeUnreachableError(why), reason)
+
+    def _stopped(self, address: Address, item: Envelope | Reply) -> None:
+        error = ActorStoppedError(f"actor {address.name} has stopped")
+        self._node.undeliverable(address, item, error, DeadLetterReason.STOPPED)
 
     # --- in ---------------------------------------------------------------------------------
 
@@ -156,7 +165,7 @@ class Links:
             if cell is None:
                 target = _address(node.name, wire.target)
                 item = self._item(source, wire, f"a message for {target.name}")
-                self._unreachable(target, item, f"actor {target.name} has stopped")
+                self._stopped(target, item)
                 return
             ref = cell.ref
         try:
