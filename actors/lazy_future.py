@@ -177,7 +177,7 @@ class LazyFuture(Future[T]):
             if SECTION.holder:
                 SECTION.await_end()
             if self._state in OPEN:
-                self._waiters.append(waiter)
+                self._waiters.append(waiter)  # type: ignore[arg-type]
             else:
                 self._tell(waiter)
 
