@@ -72,7 +72,8 @@ class LocalCluster:
                 may use (affinity and cgroup quota).
             env: environment variables of the executors, on top of those of this process.
             preload: modules imported once before the executors are forked.
-            cancel_grace: seconds from interrupt to kill when a running task is cancelled.
+            cancel_grace: seconds from interrupt to kill when a running task is cancelled; one that
+                sits in C code, and so gives no sign of life, gets `limits.CANCEL_SIGN_S` only.
             start_timeout: seconds until a start that does not succeed is given up.
 
         Raises:
@@ -260,12 +261,12 @@ class Client(BaseClient):
         *,
         workers: int | None = None,
         cancel_finished: bool = True,
-        cancel_grace: float = CANCEL_GRACE_S,
+        cancel_grace: float | None = None,
         credit_tasks: int = CLIENT_TASKS,
         credit_bytes: int = CLIENT_BYTES,
         env: Mapping[str, str] | None = None,
         preload: Sequence[str] = (),
-        start_timeout: float = START_TIMEOUT_S,
+        start_timeout: float | None = None,
     ) -> None:
         """Connect to `cluster`, or start one of its own and own it.
 
@@ -294,11 +295,13 @@ class Client(BaseClient):
                 workers,
                 env=env,
                 preload=preload,
-                cancel_grace=cancel_grace,
-                start_timeout=start_timeout,
+                cancel_grace=CANCEL_GRACE_S if cancel_grace is None else cancel_grace,
+                start_timeout=START_TIMEOUT_S if start_timeout is None else start_timeout,
             )
-        elif workers is not None or env is not None or preload:
-            raise ValueError("workers, env and preload belong to the cluster: set them there")
+        elif preload or any(given is not None for given in (workers, cancel_grace, env)):
+            raise ValueError(
+                "workers, cancel_grace, env and preload belong to the cluster: set them there"
+            )
         try:
             super().__init__(
                 cluster,

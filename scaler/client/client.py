@@ -95,14 +95,21 @@ class BaseClient:
             ClientClosedError: the client was closed.
             ClusterBrokenError: the cluster has ended by itself.
 
-        The task runs at most once. Waits while `credit_tasks` tasks are in flight.
+        The task runs at most once. Waits while `credit_tasks` tasks, or `credit_bytes` of
+        arguments, are in flight.
         """
         return self._calls.submit(self._options, fn, args, kwargs)
 
     async def asubmit(
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> ScalerFuture[R]:
-        """Do what `submit` does; wait for credit without blocking the event loop."""
+        """Do what `submit` does; wait for credit without blocking the event loop.
+
+        Raises:
+            SerializationError: function or arguments cannot be pickled.
+            ClientClosedError: the client was closed, before or meanwhile.
+            ClusterBrokenError: the cluster has ended by itself.
+        """
         return await self._calls.asubmit(self._options, fn, args, kwargs)
 
     # --- map --------------------------------------------------------------------------------
@@ -111,12 +118,14 @@ class BaseClient:
         """Return `list(map(fn, *iterables))`, computed in parallel.
 
         Items travel in chunks whose size follows the measured time of an item. An error belongs to
-        an item: that of the lowest failed index is raised as soon as it is known, and the rest is
-        cancelled, newest first; so does Ctrl-C. The client stays usable.
+        an item: that of the lowest failed index is raised as soon as all before it came out well,
+        and the rest is cancelled, newest first. Ctrl-C cancels too. The client stays usable.
 
         Raises:
-            Exception: what `fn` raised for the first item that failed.
+            Exception: what `fn` raised for the first item that failed; its notes name the item.
             TypeError: there is no iterable.
+            SerializationError: function, an item or a value cannot be pickled.
+            WorkerDiedError: the process died that ran an item; the text names it.
             ClientClosedError: the client was closed.
         """
         return self._calls.map(self._options, fn, iterables)  # type: ignore[no-any-return]
