@@ -16,6 +16,7 @@ PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PROMISE = re.compile(r"(?:\bprint\(.*\) +# |^# prints: )(.*)$", re.MULTILINE)
 """`print(...)  # what it prints: a remark`, or a line that begins with `# prints: `."""
+FILE = re.compile(r"`((?:actors|scaler|tests|docs|examples|benchmarks)/[\w/]+\.\w+)`")
 LINK = re.compile(r"\]\(([^)#\s]+)|(?:src|srcset)=\"([^\"]+)\"")
 
 
@@ -51,6 +52,11 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     targets = [target for pair in LINK.findall(page.read_text()) for target in pair if target]
     local = [target for target in targets if "://" not in target]
     assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    assert [file for file in FILE.findall(page.read_text()) if not (ROOT / file).exists()] == []
 
 
 def test_the_picture_of_states_is_what_the_table_says() -> None:
