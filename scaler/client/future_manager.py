@@ -216,15 +216,16 @@ class ClientFutureManager(Actor):
 
     def _resolve(self) -> None:
         """Resolve what has arrived in this turn: one lock, one release of credit."""
+        # Credit first: who has seen a result may submit the next task without waiting.
+        tasks, size_bytes = self._released_tasks, self._released_bytes
+        self._released_tasks = self._released_bytes = 0
+        if tasks:
+            self.surroundings.release_credit(tasks, size_bytes)
         resolved, self._resolved = self._resolved, []
         if resolved:
             with_callbacks = resolve_rows(resolved)
             if with_callbacks:
                 self.surroundings.run_callbacks(with_callbacks)
-        tasks, size_bytes = self._released_tasks, self._released_bytes
-        self._released_tasks = self._released_bytes = 0
-        if tasks:
-            self.surroundings.release_credit(tasks, size_bytes)
 
     # --- the end ----------------------------------------------------------------------------
 

@@ -576,7 +576,8 @@ def test_without_credit_a_client_that_must_not_wait_says_so(narrow):
         with pytest.raises(ClientBusyError):
             asyncio.run(refused())
     assert futures[0].cancel()
-    assert narrow.options(block=False).submit(pow, 2, 3).result(BOUND_S) == 8
+    for _ in range(50):
+        assert narrow.options(block=False).submit(pow, 2, 3).result(BOUND_S) == 8
 
 
 def test_asubmit_waits_for_credit_and_the_loop_goes_on(narrow):
