@@ -9,9 +9,11 @@ from __future__ import annotations
 import atexit
 import math
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from actors import ActorsError, NodeThread
 from scaler import place
 from scaler.client.client import BaseClient
+from scaler.client.displayed import html_table, only_displayed
 from scaler.cpus import usable_cpus
 from scaler.errors import (
     ClientClosedError,
@@ -82,6 +85,8 @@ class LocalCluster:
             NestedClientError: this is a task.
         """
         refuse_inside_task()
+        self._made = next(_made)
+        close_displayed(self._made)
         self.slots = usable_cpus() if workers is None else _checked_workers(workers)
         if not cancel_grace >= 0:
             raise ValueError(f"cancel_grace must be 0 or more seconds, got {cancel_grace!r}")
@@ -104,7 +109,13 @@ class LocalCluster:
         from scaler.roles import Roles
 
         try:
-            self._roles = Roles(thread, self.slots, cancel_grace, weakly(self.break_off))
+            self._roles = Roles(
+                thread,
+                self.slots,
+                cancel_grace,
+                weakly(self.break_off),
+                partial(close_displayed, self._made) if "IPython" in sys.modules else None,
+            )
             self._await_executor(start_timeout)
         except (ActorsError, OSError) as error:
             raise ClusterStartError(f"the cluster did not start: {error}") from error
@@ -189,8 +200,15 @@ class LocalCluster:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else "broken" if self.broken else "running"
-        return f"<LocalCluster {self.slots} workers, {len(self._sessions)} clients, {state}>"
+        clients = len(self._sessions)
+        return f"<LocalCluster {self.slots} workers, {clients} clients, {self._state()}>"
+
+    def _repr_html_(self) -> str:
+        rows = {"State": self._state(), "Workers": self.slots, "Clients": len(self._sessions)}
+        return html_table("LocalCluster", rows)
+
+    def _state(self) -> str:
+        return "closed" if self.closed else "broken" if self.broken else "running"
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -316,6 +334,20 @@ class Client(BaseClient):
             raise
 
 
+def close_displayed(made: int) -> None:
+    """Close what only a notebook's outputs hold, if it is older than cluster number `made`.
+
+    So that a cell which makes a client and displays it can be run again and again.
+    """
+    for client in only_displayed(Client):
+        if getattr(client.cluster, "_made", made) < made:
+            client._close_if_displayed_only()
+    for cluster in only_displayed(LocalCluster):
+        if cluster._made < made and not cluster.closed:
+            cluster._roles.dropped(cluster.close)
+
+
+_made = count()
 _clusters: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
 
 

@@ -26,21 +26,45 @@ class Dropped(LocalMessage, frozen=True):
     """The client's; it is let alone while somebody waits for a future of it."""
 
 
+class CheckDisplayed(LocalMessage, frozen=True):
+    """Time to look for clusters that are displayed only."""
+
+
 class Overseer(Actor):
     """Watches the scheduler and the workers: when one ends by itself, the cluster is broken.
 
     Ends what was dropped without being closed.
     """
 
-    def __init__(self, break_off: Callable[[Exception], None], watched: Sequence[ActorRef]) -> None:
-        """Make it; `break_off` breaks the cluster."""
+    def __init__(
+        self,
+        break_off: Callable[[Exception], None],
+        watched: Sequence[ActorRef],
+        close_displayed: Callable[[], None] | None,
+    ) -> None:
+        """Make it.
+
+        Args:
+            break_off: breaks the cluster.
+            watched: the scheduler and the workers.
+            close_displayed: in a notebook: has older clusters closed that are displayed only.
+        """
         self._break_off = break_off
+        self._close_displayed = close_displayed
         self._watched = watched
 
     def on_start(self) -> None:
         """Watch them."""
         for ref in self._watched:
             self.context.watch(ref)
+        if self._close_displayed is not None:
+            self.context.start_timer("displayed", DROPPED_CHECK_S, CheckDisplayed())
+
+    @handles(CheckDisplayed)
+    def on_check_displayed(self, message: CheckDisplayed) -> None:
+        """Look again: the cell that made this cluster has put it in the place of an older one."""
+        if self._close_displayed is not None:
+            self._close_displayed()
 
     @handles(Terminated)
     def on_terminated(self, message: Terminated) -> None:

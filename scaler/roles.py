@@ -26,6 +26,7 @@ class Roles:
         slots: int,
         cancel_grace_s: float,
         break_off: Callable[[Exception], None],
+        close_displayed: Callable[[], None] | None,
     ) -> None:
         """Start the actors, and with the workers their executors; wait for the actors only.
 
@@ -34,6 +35,7 @@ class Roles:
             slots: how many workers.
             cancel_grace_s: from interrupt to kill, unless a cancel says otherwise.
             break_off: called when one of them has ended by itself.
+            close_displayed: in a notebook: closes older clusters that are displayed only.
 
         Raises:
             LaunchError: the thread did not come up.
@@ -51,7 +53,9 @@ class Roles:
             for name in (f"worker-{number}" for number in range(1, slots + 1))
         ]
         watched = (self.scheduler, *workers)
-        self._overseer: ActorRef = system.spawn(Overseer, break_off, watched, name="overseer")
+        self._overseer: ActorRef = system.spawn(
+            Overseer, break_off, watched, close_displayed, name="overseer"
+        )
 
     def executor_up(self, timeout_s: float) -> AskFuture:
         """Return a future that ends when the first executor is up."""
@@ -61,10 +65,10 @@ class Roles:
         """Have `end` called when nobody waits for the client. Takes no lock, waits for nothing."""
         self._overseer.tell(Dropped(end, session))
 
-    def dropped(self) -> None:
+    def dropped(self, end: Callable[[], None] | None = None) -> None:
         """Nobody holds the cluster: have it closed. A finalizer: no lock, no waiting."""
         if os.getpid() == self._pid:
-            self._overseer.tell(Dropped(self.system.close))
+            self._overseer.tell(Dropped(end or self.system.close))
 
     def close(self) -> None:
         """End the actors, the executors, the launcher and the thread. Bounded; twice is fine."""

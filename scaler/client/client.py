@@ -12,6 +12,8 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 
+from scaler.client.displayed import html_table
+from scaler.client.references import references
 from scaler.errors import ClientError
 from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLIENT_TASKS
 
@@ -187,6 +189,11 @@ class BaseClient:
         """Whether the client was closed."""
         return self._session.closed
 
+    def _close_if_displayed_only(self) -> None:
+        """Close it soon; a view of it is reason enough not to."""
+        if references(vars(self), "_hold") == 1:
+            self._session.client_dropped(self._end)
+
     def close(self) -> None:
         """Cancel all tasks of this client and wait for the confirms; end a cluster it owns.
 
@@ -218,10 +225,23 @@ class BaseClient:
         )
 
     def __repr__(self) -> str:
-        session = self._session
-        tasks, size_bytes = session.credit.in_flight()
-        state = "broken" if session.broken else "closed" if session.closed else "connected"
+        number, slots = self._session.number, self.cluster.slots
+        tasks, size_bytes = self._session.credit.in_flight()
         return (
-            f"<Client {session.number}, {state}, {tasks} tasks and {size_bytes} bytes in flight, "
-            f"{self.cluster.slots} workers>"
+            f"<Client {number}, {self._state()}, {tasks} tasks and {size_bytes} bytes in flight, "
+            f"{slots} workers>"
         )
+
+    def _repr_html_(self) -> str:
+        tasks, size_bytes = self._session.credit.in_flight()
+        rows = {
+            "State": self._state(),
+            "Workers": self.cluster.slots,
+            "Tasks in flight": tasks,
+            "Bytes in flight": size_bytes,
+        }
+        return html_table(f"Client {self._session.number}", rows)
+
+    def _state(self) -> str:
+        session = self._session
+        return "broken" if session.broken else "closed" if session.closed else "connected"

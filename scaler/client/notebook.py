@@ -1,4 +1,4 @@
-"""What is different in a notebook: cells, and the cache of what was displayed."""
+"""Futures of a notebook: what a task prints belongs to a cell."""
 
 from __future__ import annotations
 

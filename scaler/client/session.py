@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from scaler.client.future_manager import ClientFutureManager, CloseManager
 from scaler.client.notebook import future_factory
 from scaler.client.outcome import CancelOutcome
 from scaler.client.output import OutputThread
+from scaler.client.references import references
 from scaler.client.submissions import Submission, Submissions, SubmissionsReady
 from scaler.errors import ClientClosedError, ForkedClientError
 from scaler.limits import CANCEL_TIMEOUT_S, CLOSE_GRACE_S, CLOSE_TIMEOUT_S
@@ -55,7 +55,8 @@ class ClientSession:
             credit_tasks: tasks in flight at most.
             credit_bytes: bytes of pickled arguments in flight at most.
         """
-        self.connection = connection
+        self._connection: Connection | None = connection
+        """`None` once closed: futures live on, and a cluster is dropped when nobody uses it."""
         self.cancel_finished = cancel_finished
         self.number = connection.next_client_number()
         self.functions = FunctionPickler()
@@ -172,7 +173,8 @@ class ClientSession:
             ForkedClientError: this is a fork of the client's process.
         """
         self._check_process()
-        if self.connection.on_node_thread():
+        connection = self._connection
+        if connection is not None and connection.on_node_thread():
             raise WouldDeadlockError(
                 "this is the cluster's own thread, which delivers all answers: it cannot wait"
             )
@@ -240,7 +242,9 @@ class ClientSession:
             except (ActorsError, TimeoutError):
                 self._end_open(ClientClosedError("the client was closed"))
             self.closed = True
-            self.connection.detach(self)
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.detach(self)
             self._end_unsent(ClientClosedError("the client was closed"))
             self._output.close(CLOSE_TIMEOUT_S)
             self._callbacks.close(CLOSE_TIMEOUT_S)
@@ -251,8 +255,7 @@ class ClientSession:
         For the node's thread, which alone moves futures about.
         """
         return bool(self.submissions) or any(
-            future._done_callbacks or references > _ALONE
-            for future, references in _references(self.open)
+            entry[0]._done_callbacks or references(entry, 0) > 1 for entry in self.open.values()
         )
 
     def client_dropped(self, end: Callable[[], None]) -> None:
@@ -260,8 +263,9 @@ class ClientSession:
 
         For finalizers: it takes no lock and waits for nothing.
         """
-        if not self.closed and os.getpid() == self._pid:
-            self.connection.client_dropped(self, end)
+        connection = self._connection
+        if connection is not None and os.getpid() == self._pid:
+            connection.client_dropped(self, end)
 
     def break_off(self, error: Exception) -> None:
         """The node's thread has ended: every open future ends with `error`."""
@@ -278,13 +282,3 @@ class ClientSession:
     def _end_unsent(self, error: Exception) -> None:
         for submission in self.submissions.take_all():
             submission.future.set_error(error)
-
-
-def _references(table: Mapping[int, tuple[Any, int]]) -> Iterator[tuple[Any, int]]:
-    """Yield each future of a table of open futures with its number of references."""
-    for future, _ in list(table.values()):
-        yield future, sys.getrefcount(future)
-
-
-_ALONE = next(_references({0: (object(), 0)}))[1]
-"""References to a future that only the table holds: they depend on the interpreter's version."""
