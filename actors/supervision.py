@@ -24,7 +24,7 @@ Supervision = Stop | Restart
 
 
 def may_restart(supervision: Supervision, restarts_s: list[float], now_s: float) -> bool:
-    """Whether an actor that failed now is restarted.
+    """Whether an actor that failed now is restarted; if so, that is noted.
 
     Args:
         supervision: the actor's strategy.
@@ -34,4 +34,7 @@ def may_restart(supervision: Supervision, restarts_s: list[float], now_s: float)
     if not isinstance(supervision, Restart):
         return False
     restarts_s[:] = [at for at in restarts_s if now_s - at < supervision.within_s]
-    return len(restarts_s) < supervision.times
+    if len(restarts_s) >= supervision.times:
+        return False
+    restarts_s.append(now_s)
+    return True

@@ -112,7 +112,10 @@ class Cell:
     def run(self) -> None:
         """Handle the messages present now, at most `MESSAGES_PER_RUN`."""
         self.scheduled = False
-        if (self.state or self.stop_requested) and not self._may_run():
+        ends = self.stop_requested or self.state is CellState.STOPPED
+        if ends:  # before it looks at its messages
+            self.terminate()
+            self.drain()
             return
         queue = self.mailbox.queue
         waiting = len(queue)
@@ -120,9 +123,10 @@ class Cell:
             self.mailbox.peak = waiting
         handlers, clock = self.handlers, self.node.clock
         begun = clock()
-        count = min(waiting, MESSAGES_PER_RUN)
-        for _ in range(count):
+        count, handled = min(waiting, MESSAGES_PER_RUN), 0
+        while handled < count:
             item = queue.popleft()
+            handled += 1
             if type(item) is Envelope and not item.request and type(item.message) in handlers:
                 # What `handle` does with a tell, without its calls: most messages are tells.
                 self.current = item
@@ -134,26 +138,16 @@ class Cell:
                 self.handle(item)
             ended = clock()
             if ended - begun > SLOW_HANDLER_S:
-                self._warn_slow(item, ended - begun)
+                _warn_slow(self.ref.name, item, ended - begun)
             begun = ended
             if self.stop_requested:
                 break
         self.current = None
-        self.mailbox.handled += count
+        self.mailbox.handled += handled
         if self.has_end_of_turn or self.stop_requested:
             self.end_run()
         if queue and not self.scheduled:
             self.node.schedule(self)
-
-    def _may_run(self) -> bool:
-        """Whether the actor goes on; one that was asked to stop does so before its messages."""
-        if self.state is CellState.STOPPED:
-            self.drain()
-        elif self.stop_requested:
-            self.terminate()
-        else:
-            return True
-        return False
 
     def handle(self, item: Envelope | Reply) -> None:
         """Handle one message or one reply."""
@@ -179,13 +173,6 @@ class Cell:
             self.context.reply(None)
         self.current = None
 
-    def call(self, function: Callable[[Any], None], argument: Any) -> None:
-        """Run a callback of the actor, guarded like a handler."""
-        try:
-            function(argument)
-        except Exception as error:
-            self.failed(error)
-
     def end_run(self) -> None:
         """Run the actor's `end_of_turn`; end the actor if it was asked to stop."""
         if self.has_end_of_turn and not self.stop_requested:
@@ -197,38 +184,42 @@ class Cell:
             self.terminate()
 
     def failed(self, error: Exception) -> None:
-        """A handler raised: tell the asker, then restart or stop."""
-        text = "".join(traceback.format_exception(error))
+        """The actor raised: tell the asker, then restart or stop."""
         if self.must_reply:
-            self.context.reply(ActorFailedError(repr(error), text))
-        if may_restart(self.supervision, self.restarts_s, self.node.now()):
-            self.restarts_s.append(self.node.now())
-            _log.warning("actor %s failed and is restarted: %r", self.ref.name, error)
-            self._restart()
-            return
-        _log.error("actor %s failed and is stopped: %r", self.ref.name, error, exc_info=error)
-        self.reason = TerminationReason.FAILED
-        self.cause = repr(error)
-        self.stop_requested = True
+            text = "".join(traceback.format_exception(error))
+            self.context.reply(ActorFailedError(_repr(error), text))
+        failure: Exception | None = error
+        log_s, now = self.restarts_s, self.node.now
+        while failure is not None and may_restart(self.supervision, log_s, now()):
+            _log.warning("actor %s failed and is restarted: %s", self.ref.name, _repr(failure))
+            failure = self._restart()
+        if failure is not None:
+            self.cause = _repr(failure)
+            self.reason = TerminationReason.FAILED
+            self.stop_requested = True
+            name = self.ref.name
+            _log.error("actor %s failed and is stopped: %s", name, self.cause, exc_info=failure)
 
-    def _restart(self) -> None:
-        self._let_go()
+    def _restart(self) -> Exception | None:
+        """Let a new instance take over; return what its start raised."""
+        self.let_go()
         try:
             self.start()
         except Exception as error:
-            self.failed(error)
+            return error
+        return None
 
     def terminate(self) -> None:
         """End the actor: children first, then `on_stop`, then the watchers are told."""
         if self.state is CellState.STOPPED:
             return
         self.state = CellState.STOPPED
-        self._let_go()
+        self.let_go()
         try:
             self.actor.on_stop()
         except Exception as error:
             _log.exception("actor %s failed in on_stop", self.ref.name)
-            self.reason, self.cause = TerminationReason.FAILED, repr(error)
+            self.reason, self.cause = TerminationReason.FAILED, _repr(error)
         self.node.forget(self)
         self.drain()
         terminated = Terminated(self.ref, self.reason, self.cause)
@@ -241,16 +232,16 @@ class Cell:
         """Let the instance go, and what it was made of: refs outlive it by far."""
         self.actor = self.factory = None  # type: ignore[assignment]
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """Give up what one instance of the actor held."""
         for child in reversed(list(self.children.values())):
             child.terminate()
         self.node.timers.cancel_all(self)
-        self.node.forget_asks(self)
+        self.node.asks.forget(self)
         for ref in list(self.watching):
             self.context.unwatch(ref)
         for reply in list(self.deferred.values()):
-            reply.fail(self._stopped_error())
+            reply.fail(_stopped_error(self))
 
     def drain(self) -> None:
         """Turn what still waits in a stopped actor's mailbox into dead letters."""
@@ -259,14 +250,14 @@ class Cell:
             item = queue.popleft()
             if type(item) is Envelope:
                 if item.request and item.sender is not None:
-                    item.sender.deliver(Reply(item.request, self._stopped_error()))
+                    item.sender.deliver(Reply(item.request, _stopped_error(self)))
                 self.node.dead_letters.add(item, self.ref.name, DeadLetterReason.STOPPED)
 
     def _still_watches(self, ref: ActorRef) -> bool:
         """Whether the end of `ref` is still to be told here; it is told once."""
         if self.watching.pop(ref, self) is self:
             return False
-        self.node.forget_watch(ref, self.ref)
+        self.node.watches.forget(ref, self.ref)
         return True
 
     def _handle_reply(self, reply: Reply) -> None:
@@ -275,7 +266,11 @@ class Cell:
             late = Envelope(reply.message)
             self.node.dead_letters.add(late, self.ref.name, DeadLetterReason.LATE_REPLY)
             return
-        self.call(ask.then, reply.message)
+        self.current = None
+        try:
+            ask.then(reply.message)
+        except Exception as error:
+            self.failed(error)
 
     def _unhandled(self, item: Envelope) -> None:
         if item.request and item.sender is not None:
@@ -284,15 +279,25 @@ class Cell:
             item.sender.deliver(Reply(item.request, error))
         self.node.dead_letters.add(item, self.ref.name, DeadLetterReason.UNHANDLED)
 
-    def _stopped_error(self) -> ActorStoppedError:
-        why = f": {self.cause}" if self.cause else ""
-        return ActorStoppedError(f"actor {self.ref.name} has stopped{why}")
 
-    def _warn_slow(self, item: Envelope | Reply, seconds: float) -> None:
-        _log.warning(
-            "actor %s took %.3f s to handle %s; handlers must not block, "
-            "do long work in another process",
-            self.ref.name,
-            seconds,
-            type(item.message).__qualname__,
-        )
+def _stopped_error(cell: Cell) -> ActorStoppedError:
+    why = f": {cell.cause}" if cell.cause else ""
+    return ActorStoppedError(f"actor {cell.ref.name} has stopped{why}")
+
+
+def _repr(error: Exception) -> str:
+    """Return `repr(error)`, also of one whose own code fails at it."""
+    try:
+        return repr(error)
+    except Exception:
+        return f"<{type(error).__qualname__} whose repr fails>"
+
+
+def _warn_slow(name: str, item: Envelope | Reply, seconds: float) -> None:
+    _log.warning(
+        "actor %s took %.3f s to handle %s; handlers must not block, "
+        "do long work in another process",
+        name,
+        seconds,
+        type(item.message).__qualname__,
+    )

@@ -130,12 +130,12 @@ class CellContext(ActorContext):
         """Be told when `ref` ends."""
         if ref not in self._cell.watching:
             self._cell.watching[ref] = None
-            self._node.watch(ref, self._ref)
+            self._node.watches.add(ref, self._ref)
 
     def unwatch(self, ref: ActorRef) -> None:
         """No more `Terminated` of `ref`."""
         if self._cell.watching.pop(ref, self) is None:
-            self._node.unwatch(ref, self._ref)
+            self._node.watches.remove(ref, self._ref)
 
     def start_timer(self, key: Any, delay_s: float, message: object) -> None:
         """Have `message` handled here after `delay_s`."""

@@ -8,15 +8,15 @@ from functools import partial
 from typing import Any
 
 from actors.actor import Actor
-from actors.core.asks import Asks, OpenAsk
+from actors.core.asks import Asks, OpenAsk, late_error
 from actors.core.cell import Cell, CellState
 from actors.core.dead_letters import DeadLetters
-from actors.core.guardian import UnwatchActor, WatchActor, guardian_address
-from actors.core.refs import LocalRef, RemoteRef
+from actors.core.guardian import guardian_address
+from actors.core.refs import RemoteRef
 from actors.core.timers import Timers
+from actors.core.watches import Watches
 from actors.errors import (
     ActorsError,
-    AskTimeoutError,
     DeliveryError,
     ForkedProcessError,
     MailboxFullError,
@@ -26,7 +26,7 @@ from actors.future import AskFuture, settle_all
 from actors.limits import PASSES_PER_TURN
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
-from actors.signals import DeadLetterReason, Terminated, TerminationReason
+from actors.signals import DeadLetterReason, Terminated
 from actors.supervision import Supervision
 
 
@@ -75,7 +75,7 @@ class NodeCore:
         self.dead_letters = DeadLetters()
         self.outside = OutsideRef(self)
         """The sender of asks that come from outside of actors."""
-        self.remote_watches: dict[ActorRef, dict[ActorRef, None]] = {}
+        self.watches = Watches(self)
         self._number = 0
         self._wakes: deque[tuple[AskFuture, Any]] = deque()
 
@@ -105,10 +105,8 @@ class NodeCore:
                 continue
             cell.handle(Envelope(message, cell.ref))
             touched[cell.ref.address.number] = cell
-        for number in self.asks.expired(now_s):
-            ask = self.asks.peek(number)
-            if ask is not None:
-                self._answer(number, ask, self._late(ask))
+        for number, ask in self.asks.expired(now_s):
+            self._answer(number, ask, late_error(ask.target))
         for cell in touched.values():
             cell.end_run()
 
@@ -171,6 +169,7 @@ class NodeCore:
         try:
             cell.start()
         except BaseException:
+            cell.let_go()
             cell.state = CellState.STOPPED
             self.forget(cell)
             raise
@@ -198,32 +197,6 @@ class NodeCore:
         for cell in reversed(list(self.cells.values())):
             cell.terminate()
 
-    def watch(self, ref: ActorRef, watcher: ActorRef) -> None:
-        """Have `watcher` told when `ref` ends."""
-        if isinstance(ref, LocalRef) and ref.cell.state is not CellState.STOPPED:
-            ref.cell.watchers[watcher] = None
-        elif ref.address.node == self.name:
-            watcher.deliver(Envelope(Terminated(ref, TerminationReason.UNKNOWN)))
-        else:
-            self.remote_watches.setdefault(ref, {})[watcher] = None
-            self.tell_guardian(ref.address.node, WatchActor(ref.address, watcher))
-
-    def unwatch(self, ref: ActorRef, watcher: ActorRef) -> None:
-        """Take `watcher` off the list of `ref`."""
-        if isinstance(ref, LocalRef):
-            ref.cell.watchers.pop(watcher, None)
-        elif ref.address.node != self.name:
-            self.forget_watch(ref, watcher)
-            self.tell_guardian(ref.address.node, UnwatchActor(ref.address, watcher))
-
-    def forget_watch(self, ref: ActorRef, watcher: ActorRef) -> None:
-        """`watcher` waits no longer for an actor of another node."""
-        watchers = self.remote_watches.get(ref)
-        if watchers is not None:
-            watchers.pop(watcher, None)
-            if not watchers:
-                del self.remote_watches[ref]
-
     def tell_guardian(self, node: str, message: object) -> None:
         """Tell the guardian of another node. Thread-safe."""
         RemoteRef(guardian_address(node), self).deliver(Envelope(message))
@@ -248,11 +221,6 @@ class NodeCore:
     def _wake_later(self, future: AskFuture, outcome: Any) -> None:
         self._wakes.append((future, outcome))
 
-    def forget_asks(self, cell: Cell) -> None:
-        """Drop the open requests of an actor that ends."""
-        for number in self.asks.of_cell(cell):
-            self.asks.take(number)
-
     def _answer(self, number: int, ask: OpenAsk, outcome: Any) -> None:
         """Deliver an outcome that no actor sent, behind what has already arrived."""
         if ask.cell is None:
@@ -261,18 +229,12 @@ class NodeCore:
         else:
             ask.cell.ref.deliver(Reply(number, outcome))
 
-    def _late(self, ask: OpenAsk) -> AskTimeoutError:
-        return AskTimeoutError(
-            f"actor {ask.target.name} on {ask.target.node} did not answer in time; "
-            "it may still handle the request"
-        )
-
     # --- what cannot be delivered -----------------------------------------------------------
 
     def make_room(self, cell: Cell, envelope: Envelope | Reply) -> bool:
         """Whether a full mailbox takes `envelope` after all; if not, it is a dead letter."""
-        if type(envelope) is Reply:
-            return True  # replies are bounded by the asks that wait for them
+        if type(envelope) is Reply or type(envelope.message) is Terminated:
+            return True  # they are bounded, by the asks and watches that wait for them
         if not self.on_own_thread() and self.wait_for_room(cell):
             return True
         assert type(envelope) is Envelope
@@ -289,23 +251,16 @@ class NodeCore:
         self, address: Address, item: Envelope | Reply, error: DeliveryError, why: DeadLetterReason
     ) -> None:
         """An outgoing message has nowhere to go."""
-        if type(item) is Envelope:
-            if item.request and item.sender is not None:
-                item.sender.deliver(Reply(item.request, error))
-            self.dead_letters.add(item, address.name, why)
-        else:
-            self.dead_letters.add(Envelope(item.message), address.name, why)
+        if type(item) is Envelope and item.request and item.sender is not None:
+            item.sender.deliver(Reply(item.request, error))
+        letter = item if type(item) is Envelope else Envelope(item.message)
+        self.dead_letters.add(letter, address.name, why)
 
     def node_lost(self, name: str, error: DeliveryError) -> None:
         """Another node is gone: end the asks to it, tell the watchers of its actors."""
-        for number in self.asks.to_node(name):
-            ask = self.asks.peek(number)
-            if ask is not None:
-                self._answer(number, ask, error)
-        for ref in [ref for ref in self.remote_watches if ref.address.node == name]:
-            lost = Terminated(ref, TerminationReason.NODE_LOST, str(error))
-            for watcher in self.remote_watches.pop(ref):
-                watcher.deliver(Envelope(lost))
+        for number, ask in self.asks.to_node(name):
+            self._answer(number, ask, error)
+        self.watches.node_lost(name, str(error))
 
     def drain(self) -> None:
         """End what reached a closed node: nobody runs its actors any more. Thread-safe."""

@@ -286,15 +286,24 @@ class _HarnessCell(Cell):
         super().handle(item)
 
     def failed(self, error: Exception) -> None:
+        self._note(error)
+        super().failed(error)
+
+    def _restart(self) -> Exception | None:
+        error = super()._restart()
+        if error is not None:
+            self._note(error)
+        return error
+
+    def _note(self, error: Exception) -> None:
         self.kit.record(Failed(error))
         if self.kit._loud and not self.must_reply and self.kit._error is None:
             self.kit._error = error
-        super().failed(error)
 
     def release(self) -> None:
         """Keep the instance: a test may look at it."""
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         for asked in self.kit._open_asks.values():
             if asked.open:
                 asked.state = AskState.DROPPED
@@ -302,4 +311,4 @@ class _HarnessCell(Cell):
         for child in reversed(list(self.kit._children)):
             self.context.stop(child)
         self.kit._children.clear()
-        super()._let_go()
+        super().let_go()
