@@ -187,6 +187,11 @@ def start_a_program(path: str) -> None:
         time.sleep(LONG_S)
 
 
+def leave_a_program() -> int:
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    return program.pid
+
+
 def import_slowly(path: str, folder: str) -> str:
     sys.path.insert(0, folder)
     import slow_to_import  # type: ignore[import-not-found]
@@ -635,6 +640,50 @@ def test_who_waits_is_told_once(client, new_sign):
     assert calls == futures
 
 
+def test_in_any_race_each_future_ends_once_and_all_credit_comes_back(client, until):
+    calls: list[int] = []
+    futures = []
+    for number in range(600):
+        future = client.submit(time.sleep, (number % 7) * 2e-4)
+        future.add_done_callback(lambda done: calls.append(done.task_id))
+        futures.append(future)
+
+    def cancel_every(first: int) -> list[bool]:
+        return [future.cancel(force=first % 2 == 0) for future in futures[first::3]]
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(cancel_every, [0, 1, 2, 0, 1, 2]))
+    wait(futures, BOUND_S)
+    for first, said in zip([0, 1, 2, 0, 1, 2], answers, strict=True):
+        for future, cancelled in zip(futures[first::3], said, strict=True):
+            assert future.cancelled() or not cancelled, "True is for ever"
+    until(lambda: len(calls) >= 600)
+    assert sorted(calls) == sorted(future.task_id for future in futures)
+    assert "0 tasks and 0 bytes in flight" in repr(client)
+
+
+def test_ctrl_c_while_a_cancel_waits_leaves_it_open_for_another(client, sign, alive):
+    future = client.submit(swallow, sign.path)
+    pid = sign.pid()
+    interrupt = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        future.cancel(grace=LONG_S)
+    interrupt.join()
+    assert not future.done()
+    assert future.cancel(grace=0)
+    assert future.cancel_outcome is CancelOutcome.CANCELED
+    assert not alive(pid)
+
+
+def test_what_a_task_leaves_running_at_its_normal_end_stays(alive):
+    with Client(workers=1) as client:
+        program = client.submit(leave_a_program).result(BOUND_S)
+        assert client.submit(pow, 2, 3).result(BOUND_S) == 8
+        assert alive(program)
+    assert not alive(program), "but it does not outlive the cluster"
+
+
 # --- early ----------------------------------------------------------------------------------------
 
 
@@ -760,6 +809,86 @@ def test_wait_for_stalls_no_loop(client, new_sign, until):
         if stalls_s[-1] < 0.005:
             break
     assert min(stalls_s) < 0.005
+
+
+async def by_wait_for(future: Any) -> None:
+    import asyncio
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(future, 0.01)
+
+
+async def by_a_timeout(future: Any) -> None:
+    import asyncio
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await future
+
+
+async def by_cancelling_the_task_that_awaits(future: Any) -> None:
+    import asyncio
+
+    async def wait_for_it() -> None:
+        await future
+
+    task = asyncio.create_task(wait_for_it())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def by_cancelling_a_gather(future: Any) -> None:
+    import asyncio
+
+    gathered = asyncio.gather(asyncio.wrap_future(future), asyncio.sleep(60))
+    await asyncio.sleep(0)
+    gathered.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gathered
+
+
+async def by_cancelling_the_wrapped_future(future: Any) -> None:
+    import asyncio
+
+    wrapped = asyncio.wrap_future(future)
+    wrapped.cancel()
+    await asyncio.sleep(0)
+
+
+async def by_the_end_of_the_loop(future: Any) -> None:
+    import asyncio
+
+    async def wait_for_it() -> None:
+        await future
+
+    waiting = asyncio.create_task(wait_for_it())
+    future.add_done_callback(lambda _: waiting)  # the task lives as long as the future
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        by_wait_for,
+        by_a_timeout,
+        by_cancelling_the_task_that_awaits,
+        by_cancelling_a_gather,
+        by_cancelling_the_wrapped_future,
+        by_the_end_of_the_loop,
+    ],
+    ids=lambda way: way.__name__,
+)
+def test_however_asyncio_cancels_the_answer_replaces_the_unconfirmed(client, sign, until, way):
+    import asyncio
+
+    future = client.submit(sleep, sign.path)
+    sign.wait()
+    asyncio.run(way(future))
+    assert future.cancelled()
+    until(lambda: future.cancel_outcome is CancelOutcome.CANCELED)
+    assert slots_are_back(client)
 
 
 def test_awaiting_a_cancelled_future_raises_in_the_coroutine(client, sign):
