@@ -47,6 +47,14 @@ def _end(session: ClientSession, cluster: Connection | None) -> None:
         cluster.close()
 
 
+def _held(values: Generator[R], hold: _Hold) -> Generator[R]:
+    """Pass `values` on; the client lives for as long as somebody reads them."""
+    try:
+        yield from values
+    finally:
+        del hold  # a traceback may live longer
+
+
 class BaseClient:
     """A client of a cluster that is there already: all but starting one. Thread-safe."""
 
@@ -100,7 +108,10 @@ class BaseClient:
         The task runs at most once. Waits while `credit_tasks` tasks, or `credit_bytes` of
         arguments, are in flight.
         """
-        return self._calls.submit(self._options, fn, args, kwargs)
+        try:
+            return self._calls.submit(self._options, fn, args, kwargs)
+        finally:
+            del self  # a traceback that somebody keeps must not keep the client
 
     async def asubmit(
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
@@ -130,11 +141,17 @@ class BaseClient:
             WorkerDiedError: the process died that ran an item; the text names it.
             ClientClosedError: the client was closed.
         """
-        return self._calls.map(self._options, fn, iterables)  # type: ignore[no-any-return]
+        try:
+            return self._calls.map(self._options, fn, iterables)  # type: ignore[no-any-return]
+        finally:
+            del self  # a traceback that somebody keeps must not keep the client
 
     def starmap(self, fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /) -> list[R]:
         """Return `[fn(*item) for item in iterable]`, computed in parallel; see `map`."""
-        return self._calls.starmap(self._options, fn, iterable)  # type: ignore[no-any-return]
+        try:
+            return self._calls.starmap(self._options, fn, iterable)  # type: ignore[no-any-return]
+        finally:
+            del self  # a traceback that somebody keeps must not keep the client
 
     def imap(self, fn: Callable[..., R], /, *iterables: Iterable[Any]) -> Generator[R]:
         """Yield `fn` of the items in order, lazily: a bounded number is in flight.
@@ -142,7 +159,7 @@ class BaseClient:
         Nothing runs before the first value is asked for; the iterables may be endless. Closing the
         generator cancels the rest. Errors as in `map`, after the values of the items before.
         """
-        return self._calls.imap(self._options, fn, iterables)
+        return _held(self._calls.imap(self._options, fn, iterables), self._hold)
 
     # --- cancel -----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from actors.testkit.processes import new_processes, running_processes
-from scaler import CancelOutcome, Client, LocalCluster
+from scaler import CancelOutcome, Client, LocalCluster, SerializationError
 
 BOUND_S = 10.0
 
@@ -124,6 +124,32 @@ def test_a_reference_cycle_of_the_users_is_no_hindrance(gone: Callable[[], bool]
     holder["self"] = holder  # type: ignore[assignment]
     del holder
     gc.collect()
+    assert gone()
+
+
+def test_a_client_lives_while_its_imap_is_read(gone: Callable[[], bool]) -> None:
+    assert list(Client(workers=1).imap(abs, [-1, -2])) == [1, 2]
+    values = Client(workers=1).imap(abs, [-1, -2, -3])
+    assert next(values) == 1
+    assert next(values) == 2
+    del values
+    assert gone()
+
+
+def test_a_traceback_that_is_kept_does_not_keep_the_client(gone: Callable[[], bool]) -> None:
+    """An interactive interpreter keeps the last one."""
+    cells = {"client": Client(workers=1), "lock": threading.Lock()}
+    kept = []
+    for cell in (
+        "client.map(divmod, [1], [0])",
+        "client.starmap(divmod, [(1, 0)])",
+        "client.submit(print, lock)",
+        "client.submit(divmod, 1, 0).result()",
+    ):
+        with pytest.raises((ZeroDivisionError, SerializationError)) as raised:
+            eval(cell, cells)
+        kept.append(raised)
+    del cells["client"]
     assert gone()
 
 
