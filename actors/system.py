@@ -36,7 +36,6 @@ from actors.ref import ActorRef
 from actors.runtime.launcher import ExitStatus, Launcher
 from actors.runtime.loop import NodeLoop
 from actors.runtime.poller import Poller
-from actors.runtime.process import start_node_process
 from actors.runtime.thread import NodeThread
 from actors.signals import DeadLetter
 from actors.supervision import Supervision
@@ -194,6 +193,8 @@ class ActorSystem:
             node.exit_cause = status.cause
             self._children.pop(name, None)
             node.ended.set()
+
+        from actors.runtime.process import start_node_process  # not needed in one process
 
         self.call(lambda: start_node_process(self._loop, self.launcher, name, exited))
         try:

@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -116,6 +117,7 @@ class LocalCluster:
                 weakly(self.break_off),
                 partial(close_displayed, self._made) if "IPython" in sys.modules else None,
             )
+            import_module("scaler.client.calls")  # what clients need, while executors start
             self._await_executor(start_timeout)
         except (ActorsError, OSError) as error:
             raise ClusterStartError(f"the cluster did not start: {error}") from error

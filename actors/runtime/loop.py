@@ -12,12 +12,12 @@ from actors.core.guardian import GUARDIAN_SUPERVISION, Guardian
 from actors.core.node import NodeCore
 from actors.core.refs import CURRENT_NODE
 from actors.limits import IDLE_POLL_S, LATE_TURN_S, MAILBOX_WAIT_S
-from actors.runtime.links import Links
 from actors.runtime.poller import Poller
 from actors.runtime.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from actors.core.cell import Cell
+    from actors.runtime.links import Links
 
 
 class NodeLoop:
@@ -58,7 +58,16 @@ class NodeLoop:
             mailbox_size=None,
             parent=None,
         )
-        self.links = Links(self.node, poller)
+        self._links: Links | None = None
+
+    @property
+    def links(self) -> Links:
+        """The links, made at first need: a program that stays in one process imports none."""
+        if self._links is None:
+            from actors.runtime.links import Links
+
+            self._links = Links(self.node, self.poller)
+        return self._links
 
     def on_own_thread(self) -> bool:
         """Whether the caller is the loop's thread."""
@@ -82,11 +91,13 @@ class NodeLoop:
             while not self._finished:
                 self._turn()
             self.node.stop_all()
-            self.links.flush()
+            if self.node.outgoing:
+                self.links.flush()
         finally:
             self.node.closed = True
             self.node.sleeping = False
-            self.links.close()
+            if self._links is not None:
+                self._links.close()
             self.node.drain()
             self._wakeup.close()
 
@@ -94,7 +105,8 @@ class NodeLoop:
         """Close the descriptors in a fork of this process, without a word to anyone."""
         self.node.closed = self.node.abandoned = True
         self.node.sleeping = False
-        self.links.abandon()
+        if self._links is not None:
+            self._links.abandon()
         self._wakeup.close()
 
     # --- a turn -----------------------------------------------------------------------------

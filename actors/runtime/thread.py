@@ -106,8 +106,6 @@ class NodeThread:
             self._run()
         except BaseException as error:  # the thread's last word: nobody may wait for it in vain
             self._error = error
-            if self._ready.is_set() and self._on_broken is not None:
-                self._on_broken(error)
         finally:
             self._ready.set()
 
@@ -124,7 +122,18 @@ class NodeThread:
                 self._launcher.attach(poller)
             self._ready.set()
             self.loop.run()
+        except BaseException as error:
+            self._end_broken(error)
+            raise
         finally:
             if self._launcher is not None:
                 self._launcher.close(STOP_TIMEOUT_S)
             poller.close()
+
+    def _end_broken(self, error: BaseException) -> None:
+        """Say why first, so that nobody hears a lesser cause; then the actors let go of things."""
+        self._error = error
+        if self._ready.is_set():
+            if self._on_broken is not None:
+                self._on_broken(error)
+            self.loop.node.stop_all()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import mmap
 import os
-import socket
 import tempfile
 import time
 from collections import deque
@@ -75,7 +75,7 @@ class ExecutorProcess:
         self._memory = mmap.mmap(page_fd, Page.SIZE_BYTES)
         self._page = Page(memoryview(self._memory))
         self._claims = ClaimPipe()
-        ours, theirs = socket.socketpair()
+        ours, theirs = _socket.socketpair()
         ours.setblocking(False)
         self._socket_fd = ours.detach()
         self._cutter = FrameCutter()
