@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from actors.lazy_future import Arrivals as Arrivals
     from actors.lazy_future import LazyFuture as LazyFuture
     from actors.mailbox import Mailbox as Mailbox
+    from actors.mailbox import MailboxStatistics as MailboxStatistics
     from actors.messages import Envelope as Envelope
     from actors.messages import LocalMessage as LocalMessage
     from actors.messages import Message as Message
@@ -78,7 +79,7 @@ _HOMES = {
     ),
     "future": ("AskFuture",),
     "lazy_future": ("Arrivals", "LazyFuture"),
-    "mailbox": ("Mailbox",),
+    "mailbox": ("Mailbox", "MailboxStatistics"),
     "messages": ("Envelope", "LocalMessage", "Message"),
     "ref": ("ActorRef",),
     "runtime.launcher": ("Child", "ExitStatus", "Launcher"),

@@ -32,6 +32,7 @@ from actors.errors import (
 )
 from actors.future import AskFuture
 from actors.limits import LAUNCH_TIMEOUT_S, STOP_TIMEOUT_S
+from actors.mailbox import MailboxStatistics
 from actors.ref import ActorRef
 from actors.runtime.launcher import ExitStatus, Launcher
 from actors.runtime.loop import NodeLoop
@@ -219,6 +220,18 @@ class ActorSystem:
         if cell is None:
             raise ActorNotFoundError(f"node {self.name} has no actor named {name!r}")
         return cell.ref
+
+    def mailbox_statistics(self, ref: ActorRef) -> MailboxStatistics:
+        """Return the counters of the mailbox of an actor in this process.
+
+        Raises:
+            ActorNotFoundError: the actor has stopped, or lives in another process.
+        """
+        cell = self._core.cells.get(ref.address.number)
+        if cell is None or ref.address.node != self.name:
+            raise ActorNotFoundError(f"{ref!r} is no living actor of node {self.name}")
+        statistics: MailboxStatistics = self.call(cell.mailbox.statistics)
+        return statistics
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Call `function` on the node's thread and return what it returns (or raise it)."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from scaler.errors import SerializationError as SerializationError
     from scaler.errors import TaskFailedError as TaskFailedError
     from scaler.errors import WorkerDiedError as WorkerDiedError
+    from scaler.executor.interrupt import TaskInterrupt as TaskInterrupt
 
 _HOMES = {
     "client.future": ("ScalerFuture",),
@@ -57,6 +58,7 @@ _HOMES = {
         "TaskFailedError",
         "WorkerDiedError",
     ),
+    "executor.interrupt": ("TaskInterrupt",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

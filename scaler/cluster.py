@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from actors import Actor, ActorRef
     from scaler.client.connection import Connection
     from scaler.client.session import ClientSession
+    from scaler.roles import Roles
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -99,6 +100,20 @@ class LocalCluster:
         """Set when the first executor is up, or the cluster broke."""
         self._sessions: dict[int, ClientSession] = {}
         self._client_numbers = count(1)
+        self._roles = self._start(env, preload, cancel_grace, start_timeout)
+        self.scheduler = self._roles.scheduler
+        self._dropped = weakref.finalize(self, self._roles.dropped)
+        self._dropped.atexit = False
+        _clusters.add(self)
+
+    def _start(
+        self,
+        env: Mapping[str, str] | None,
+        preload: Sequence[str],
+        cancel_grace: float,
+        start_timeout: float,
+    ) -> Roles:
+        """Start the launcher, then all else, and wait for the first executor."""
         thread = NodeThread(
             "scaler",
             preload=(*_PRELOAD, *preload),
@@ -110,7 +125,7 @@ class LocalCluster:
         from scaler.roles import Roles
 
         try:
-            self._roles = Roles(
+            roles = Roles(
                 thread,
                 self.slots,
                 cancel_grace,
@@ -118,22 +133,19 @@ class LocalCluster:
                 partial(close_displayed, self._made) if "IPython" in sys.modules else None,
             )
             import_module("scaler.client.calls")  # what clients need, while executors start
-            self._await_executor(start_timeout)
+            self._await_executor(roles, start_timeout)
         except (ActorsError, OSError) as error:
             raise ClusterStartError(f"the cluster did not start: {error}") from error
-        self.scheduler = self._roles.scheduler
-        self._dropped = weakref.finalize(self, self._roles.dropped)
-        self._dropped.atexit = False
-        _clusters.add(self)
+        return roles
 
-    def _await_executor(self, timeout_s: float) -> None:
+    def _await_executor(self, roles: Roles, timeout_s: float) -> None:
         """Wait until there is an executor, or it is clear that there will be none."""
-        up = self._roles.executor_up(timeout_s)
+        up = roles.executor_up(timeout_s)
         up.add_done_callback(lambda _: self._decided.set())
         self._decided.wait(timeout_s + 1.0)
         failure = self.broken or (None if up.done() and not up.exception() else up.exception(0))
         if failure is not None:
-            self._roles.close()
+            roles.close()
             raise ClusterStartError(f"no executor came up: {failure}") from failure
 
     # --- what clients need (`Connection`) ---------------------------------------------------

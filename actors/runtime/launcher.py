@@ -103,8 +103,7 @@ class Launcher:
             LaunchError: there is no interpreter to run, or it could not be started.
         """
         self.on_lost: Callable[[str], None] | None = None
-        """Called with the cause when the launcher itself died unexpectedly. Before it, each open
-        child got its `on_exit`."""
+        """Called with the cause when the launcher died unexpectedly, after each open `on_exit`."""
         self._owner = os.getpid()
         self._children: dict[int, Child] = {}
         self._launched = 0
@@ -168,13 +167,7 @@ class Launcher:
         if self._end_cause or os.getpid() != self._owner:
             cause = self._end_cause or "this process is a fork of the launcher's owner"
             raise LaunchError(f"{entry} cannot be started: {cause}")
-        if ":" not in entry or "\0" in entry:
-            raise ValueError(f"entry must look like 'package.module:function', not {entry!r}")
-        if len(payload) > PAYLOAD_BYTES_MAX or len(fds) > FDS_MAX:
-            raise ValueError(
-                f"a payload of {len(payload)} bytes with {len(fds)} file descriptors is too much; "
-                f"the bounds are {PAYLOAD_BYTES_MAX} and {FDS_MAX}"
-            )
+        _check_order(entry, payload, fds)
         self._launched += 1
         child = Child(self._launched, on_exit, on_start)
         self._send(Kind.LAUNCH, child, entry.encode() + b"\0" + payload, fds)
@@ -237,9 +230,8 @@ class Launcher:
         self._end_cause = "this process is a fork of the launcher's owner"
         self._poller = None
         self._close_fds()
-        for child in self._children.values():
-            child._ended()
-        self._children.clear()
+        while self._children:
+            self._children.popitem()[1]._ended()
 
     def _send(self, kind: Kind, child: Child, body: bytes = b"", fds: Sequence[int] = ()) -> None:
         self._channel.send(kind, child.number, body, fds)
@@ -279,11 +271,8 @@ class Launcher:
             child.pidfd = frame.fds[0] if frame.fds else -1
             if child.on_start is not None:
                 self._call(child.on_start, child)
-        elif frame.kind == Kind.EXITED:
-            self._exited(child, _describe(child.pid, int.from_bytes(frame.body, "little")))
-        elif frame.kind == Kind.FAILED:
-            cause = f"could not start: {frame.body.decode(errors='replace')}"
-            self._exited(child, ExitStatus(child.pid, None, None, cause))
+        elif frame.kind in (Kind.EXITED, Kind.FAILED):
+            self._exited(child, _end_of(child, frame))
 
     def _exited(self, child: Child, status: ExitStatus) -> None:
         del self._children[child.number]
@@ -299,8 +288,7 @@ class Launcher:
 
     def _lost(self) -> None:
         status = reap(self.pid, self._pidfd, time.monotonic() + DEATH_S)
-        how = "nobody knows how" if status is None else _describe(self.pid, status).cause
-        cause = self._broken or f"the launcher died ({how})"
+        cause = self._broken or _death_of_launcher(self.pid, status)
         self._finish(cause)
         if self.on_lost is not None:
             self._call(self.on_lost, cause)
@@ -339,6 +327,29 @@ class Launcher:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
+
+
+def _death_of_launcher(pid: int, status: int | None) -> str:
+    how = "nobody knows how" if status is None else _describe(pid, status).cause
+    return f"the launcher died ({how})"
+
+
+def _check_order(entry: str, payload: bytes, fds: Sequence[int]) -> None:
+    if ":" not in entry or "\0" in entry:
+        raise ValueError(f"entry must look like 'package.module:function', not {entry!r}")
+    if len(payload) > PAYLOAD_BYTES_MAX or len(fds) > FDS_MAX:
+        raise ValueError(
+            f"a payload of {len(payload)} bytes with {len(fds)} file descriptors is too much; "
+            f"the bounds are {PAYLOAD_BYTES_MAX} and {FDS_MAX}"
+        )
+
+
+def _end_of(child: Child, frame: Frame) -> ExitStatus:
+    """How a child ended, by the launcher's report."""
+    if frame.kind == Kind.EXITED:
+        return _describe(child.pid, int.from_bytes(frame.body, "little"))
+    cause = f"could not start: {frame.body.decode(errors='replace')}"
+    return ExitStatus(child.pid, None, None, cause)
 
 
 def _await_orphan(child: Child) -> None:

@@ -93,17 +93,7 @@ class ScalerFuture(LazyFuture[T]):
         return self._session
 
     def __repr__(self) -> str:
-        return f"<ScalerFuture task={self.task_id} {self._describe()}>"
-
-    def _describe(self) -> str:
-        exception, outcome = self._exception, self.cancel_outcome
-        if self._state in OPEN:
-            return "running" if self._state == RUNNING else "pending"
-        if self._state != FINISHED:
-            return f"cancelled ({outcome.value})" if outcome is not None else "cancelled"
-        if exception is not None:
-            return f"raised {type(exception).__name__}"
-        return "failed" if self._failed() else "finished"
+        return f"<ScalerFuture task={self.task_id} {_in_words(self)}>"
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise ClientError(
@@ -308,6 +298,18 @@ class ScalerFuture(LazyFuture[T]):
         if done and self._done_callbacks:
             self._session.call_back(self)
         return done
+
+
+def _in_words(future: ScalerFuture[Any]) -> str:
+    """The state of a future, for its `repr`."""
+    state, exception, outcome = future._state, future._exception, future.cancel_outcome
+    if state in OPEN:
+        return "running" if state == RUNNING else "pending"
+    if state != FINISHED:
+        return f"cancelled ({outcome.value})" if outcome is not None else "cancelled"
+    if exception is not None:
+        return f"raised {type(exception).__name__}"
+    return "failed" if future._failed() else "finished"
 
 
 def resolve_rows(pairs: Sequence[tuple[ScalerFuture, TaskRow]]) -> list[ScalerFuture]:
