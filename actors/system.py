@@ -84,7 +84,8 @@ class Node:
             Exception: whatever the constructor or `on_start` raised.
         """
         request = SpawnActor(actor_class, args, kwargs, name, supervision, mailbox_size)
-        return self._system.wait(self._guardian.ask(request, LAUNCH_TIMEOUT_S))  # type: ignore[no-any-return]
+        ref: ActorRef = self._system.wait(self._guardian.ask(request, LAUNCH_TIMEOUT_S))
+        return ref
 
     def stop(self) -> None:
         """Stop the node's actors, then end its process. Does not wait (see `ended`)."""
