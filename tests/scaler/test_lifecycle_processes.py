@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
-from actors import Actor, ActorSystem, handles
+from actors import Actor, ActorSystem, WouldDeadlockError, handles
 from scaler import (
     CancelOutcome,
     Client,
@@ -243,6 +243,46 @@ def test_the_death_of_the_launcher_ends_every_future_with_its_cause(sign):
         client.close()
 
 
+def test_the_end_of_the_clusters_thread_ends_every_future_with_its_cause(sign, until, alive):
+    client = Client(workers=2)
+    try:
+        futures = [client.submit(swallow, sign.path) for _ in range(5)]
+        pid = sign.pid()
+        thread = next(t for t in threading.enumerate() if t.name.startswith("node-"))
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
+        )
+        for future in futures:
+            assert isinstance(future.exception(BOUND_S), ClusterBrokenError)
+        assert futures[0].cancel() is True
+        with pytest.raises(ClusterBrokenError):
+            client.submit(pow, 2, 3)
+        until(lambda: not alive(pid))
+    finally:
+        client.close()
+
+
+def test_the_clusters_own_thread_refuses_to_wait_for_itself(cluster, client):
+    future = client.submit(time.sleep, LONG_S)
+    for wait_here in (future.result, future.cancel, future.exception):
+        with pytest.raises(WouldDeadlockError):
+            cluster._roles.system.call(wait_here)
+    assert future.cancel()
+
+
+def test_a_callback_may_close_its_client(cluster):
+    client = Client(cluster)
+    closed = threading.Event()
+
+    def close(_: Any) -> None:
+        client.close()
+        closed.set()
+
+    client.submit(pow, 2, 3).add_done_callback(close)
+    assert closed.wait(BOUND_S)
+    assert client.closed
+
+
 # --- programs that end ------------------------------------------------------------------
 
 PROGRAM = """
@@ -326,10 +366,20 @@ def test_a_program_ends_as_it_wants_to(end, code, error):
     assert all("scaler" not in line and "actors" not in line for line in lines)
 
 
-def test_a_session_at_the_prompt_ends_clean():
+CTRL_C = "Ctrl-C"
+
+AT_A_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_session_at_the_prompt_ends_clean(sign, until, tmp_path):
     ours, theirs = pty.openpty()
     program = subprocess.Popen(
-        [sys.executable, "-q", "-W", "error"],
+        [sys.executable, "-c", AT_A_TERMINAL, sys.executable, "-q", "-W", "error"],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -339,24 +389,33 @@ def test_a_session_at_the_prompt_ends_clean():
     try:
         text = ""
         for line, answer in (
-            ("from scaler import Client", ">>> "),
+            ("from scaler import Client; from os import mkdir; from time import sleep", ">>> "),
             ("client = Client(workers=2)", ">>> "),
             ("f = lambda x: g(x) + 1", ">>> "),
             ("def g(x): return 10 * x\n", ">>> "),
             ("client.map(f, range(4))", "[1, 11, 21, 31]"),
-            ("future = client.submit(__import__('time').sleep, 60)", ">>> "),
+            ("future = client.submit(sleep, 60)", ">>> "),
             ("future.cancel(), future.cancel_outcome.name", "(True, 'CANCELED')"),
             ("def g(x): return 100 * x\n", ">>> "),
             ("client.submit(f, 2).result()", "201"),
             ("client.submit(print, 'prin' + 'ted').result()", "printed"),
-            ("future = client.submit(__import__('time').sleep, 60)", ">>> "),
+            (f"def nap(x): mkdir({sign.path!r} + str(x)), sleep(60)\n", ">>> "),
+            ("client.map(nap, range(5))", "\n"),
+            (CTRL_C, "KeyboardInterrupt"),
+            ("client.submit(f, 3).result()", "301"),
+            ("future = client.submit(sleep, 60)", ">>> "),
         ):
-            os.write(ours, f"{line}\n".encode())
+            if line == CTRL_C:
+                # The terminal sends it to all processes in the foreground.
+                until(lambda: len(list(tmp_path.glob("sign*"))) == 2)
+                os.write(ours, b"\x03")
+            else:
+                os.write(ours, f"{line}\n".encode())
             text += read_until(ours, answer)
         os.write(ours, b"\x04")
         text += read_until(ours, None)
         assert program.wait(BOUND_S) == 0
-        assert "Traceback" not in text
+        assert text.count("Traceback") == 1, "that of Ctrl-C"
         assert "Error" not in text
     finally:
         os.close(ours)

@@ -348,6 +348,61 @@ def test_a_death_in_a_map_names_the_item(client):
     assert client.map(operator.neg, range(3)) == [0, -1, -2]
 
 
+def test_an_executor_that_dies_between_tasks_costs_none(client, until):
+    future = client.submit(os.getpid)
+    os.kill(future.result(BOUND_S), signal.SIGKILL)
+    futures = [client.submit(pow, number, 2) for number in range(100)]
+    assert [future.result(BOUND_S) for future in futures] == [number**2 for number in range(100)]
+
+
+def test_a_killed_executor_costs_the_task_that_ran_and_no_other(client, sign):
+    def wait_here(path: str) -> None:
+        Path(path).write_text(str(os.getpid()))
+        time.sleep(60)
+
+    running = client.submit(wait_here, sign.path)
+    behind = [client.submit(pow, number, 2) for number in range(100)]
+    os.kill(sign.pid(), signal.SIGKILL)
+    assert isinstance(running.exception(BOUND_S), WorkerDiedError)
+    assert [future.result(BOUND_S) for future in behind] == [number**2 for number in range(100)]
+
+
+def test_a_stopped_executor_can_be_cancelled(client, sign, alive):
+    def wait_here(path: str) -> None:
+        Path(path).write_text(str(os.getpid()))
+        time.sleep(60)
+
+    future = client.submit(wait_here, sign.path)
+    pid = sign.pid()
+    os.kill(pid, signal.SIGSTOP)
+    assert future.cancel()
+    assert not alive(pid)
+
+
+def test_a_task_that_closes_all_files_ends_with_an_error_and_nothing_hangs(
+    client, until, all_slots_run
+):
+    future = client.submit(os.closerange, 3, 256)
+    assert isinstance(future.exception(BOUND_S), WorkerDiedError)
+    until(lambda: all_slots_run(client))
+
+
+def test_endless_recursion_and_a_lack_of_memory_are_the_tasks_own_errors(client):
+    def recurse(level: int) -> int:
+        return recurse(level + 1)
+
+    def nest(level: int) -> list[Any]:
+        outer: list[Any] = []
+        for _ in range(level):
+            outer = [outer]
+        return outer
+
+    assert isinstance(client.submit(recurse, 0).exception(BOUND_S), RecursionError)
+    assert isinstance(client.submit(bytes, 1 << 62).exception(BOUND_S), MemoryError)
+    assert isinstance(client.submit(nest, 100_000).exception(BOUND_S), SerializationError)
+    assert run(client, pow, 2, 3) == 8
+
+
 # --- what else a future tells ---------------------------------------------------------
 
 
@@ -426,6 +481,18 @@ def test_a_failing_and_a_cancelled_task_have_printed_too(client, monkeypatch, un
     assert sleeping.cancel()
 
 
+def test_a_screen_that_fails_holds_no_future_up(client, monkeypatch, caplog):
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError("nobody reads")
+
+    monkeypatch.setattr(sys, "stdout", Broken())
+    for _ in range(3):
+        assert run(client, print, "text") is None
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run(client, print, "text") is None
+
+
 def test_each_repr_is_one_readable_line(cluster, client):
     future = client.submit(pow, 2, 3)
     wait([future], BOUND_S)
@@ -484,6 +551,13 @@ def test_an_endless_imap_is_read_as_far_as_needed(client, until):
     values.close()
     until(lambda: "0 tasks" in repr(client))
     assert run(client, pow, 2, 3) == 8
+
+
+def test_an_imap_that_is_dropped_cancels_the_rest(client, until):
+    values = client.imap(time.sleep, itertools.repeat(0.001))
+    next(values)
+    del values
+    until(lambda: "0 tasks" in repr(client))
 
 
 def test_the_error_of_the_lowest_failed_item_is_raised_and_the_rest_is_cancelled(client):
