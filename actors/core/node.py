@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.actor import Actor
 from actors.core.asks import Asks, OpenAsk, late_error
@@ -28,6 +28,8 @@ from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
 from actors.signals import DeadLetterReason, Terminated
 from actors.supervision import Supervision
+
+Item = TypeVar("Item")
 
 
 class NodeCore:
@@ -117,7 +119,7 @@ class NodeCore:
             callback()
         wakes = self._wakes
         if wakes:
-            settle_all([wakes.popleft() for _ in range(len(wakes))])
+            settle_all(list(_taken(wakes)))
 
     def next_event_s(self) -> float | None:
         """When a timer or a deadline is due next, on the node's clock."""
@@ -264,11 +266,7 @@ class NodeCore:
 
     def drain(self) -> None:
         """End what reached a closed node: nobody runs its actors any more. Thread-safe."""
-        while self.ready:
-            try:
-                cell = self.ready.popleft()
-            except IndexError:
-                break
+        for cell in _taken(self.ready):
             cell.scheduled = False
             cell.drain()
         self.outgoing.clear()
@@ -307,3 +305,13 @@ class OutsideRef(ActorRef):
 
     def stop(self) -> None:
         """Do nothing: a thread is not stopped by its ref."""
+
+
+def _taken(queue: deque[Item]) -> Iterator[Item]:
+    """Take what is there; several threads may do so at the same time."""
+    while queue:
+        try:
+            item = queue.popleft()
+        except IndexError:
+            return
+        yield item

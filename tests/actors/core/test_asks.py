@@ -10,6 +10,7 @@ from actors import (
     ActorStoppedError,
     AskTimeoutError,
     DeadLetterReason,
+    ForkedProcessError,
     MailboxFullError,
     SystemClosedError,
     WouldDeadlockError,
@@ -151,19 +152,31 @@ def test_the_next_event_is_the_sooner_of_timer_and_deadline(stage, pair):
 
 
 def test_closed_asks_leave_no_deadline_behind(stage, pair):
+    kept = []
+    message = Do(lambda actor: kept.append(actor.context.defer_reply()))
     for number in range(10 * _TIMEOUT_CLASSES):
-        ask(stage, pair, Note("hi"), timeout_s=1.0 + number)
+        for _ in range(2):
+            ask(stage, pair, message, timeout_s=1.0 + number)
+    assert stage.node.next_event_s() == 1.0
+    for reply in kept:
+        reply.send(None)
+    stage.turn()
     assert stage.node.next_event_s() is None
     assert len(stage.node.asks._deadlines) <= _TIMEOUT_CLASSES
 
 
 def test_deadlines_of_closed_asks_are_skipped(stage, pair):
-    answered = ask(stage, pair, Note("hi"), timeout_s=1.0)
-    late = ask(stage, pair, FOREVER, timeout_s=1.0)
-    quick = ask(stage, pair, Note("hi"), timeout_s=1.0)
+    kept = []
+    message = Do(lambda actor: kept.append(actor.context.defer_reply()))
+    first, second, third = [ask(stage, pair, message, timeout_s=1.0) for _ in range(3)]
+    assert stage.node.next_event_s() == 1.0
+    kept[0].send("first")
+    kept[2].send("third")
+    stage.turn()
     stage.advance(1.0)
-    assert (answered, quick) == ([None], [None])
-    assert isinstance(late[0], AskTimeoutError)
+    assert (first, third) == (["first"], ["third"])
+    assert isinstance(second[0], AskTimeoutError)
+    assert stage.node.next_event_s() is None
 
 
 # --- from outside of actors ----------------------------------------------------------------------
@@ -224,6 +237,12 @@ def test_a_thread_cannot_be_told_or_asked_or_stopped(stage):
 def test_an_ask_of_a_closed_node_is_refused(stage, pair):
     stage.node.closed = True
     with pytest.raises(SystemClosedError):
+        pair[1].ask(Note("hi"))
+
+
+def test_an_ask_in_a_fork_of_the_process_is_refused(stage, pair):
+    stage.node.abandoned = True
+    with pytest.raises(ForkedProcessError, match="a fork of the one that owns node here"):
         pair[1].ask(Note("hi"))
 
 

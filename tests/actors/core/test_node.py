@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections import deque
+from typing import Any
 
 import pytest
 
@@ -220,6 +222,13 @@ def test_a_ref_that_was_pickled_is_resolved_by_the_node_that_opens_it(stage, kin
         CURRENT_NODE.reset(token)
 
 
+def test_an_actor_knows_itself_and_the_time(stage):
+    ref, book = stage.scribe()
+    stage.clock.advance(3.0)
+    stage.do(ref, lambda actor: book.extend([actor.context.self_ref, actor.context.now()]))
+    assert book == [ref, 3.0]
+
+
 def test_refs_are_compared_and_hashed_by_their_address(stage):
     ref, _ = stage.scribe(name="anna")
     same = RemoteRef(ref.address, stage.node)
@@ -251,6 +260,18 @@ def test_what_was_left_for_the_end_of_the_turn_runs_once(stage):
     stage.turn()
     stage.turn()
     assert book == ["after"]
+
+
+def test_several_threads_may_end_what_reached_a_closed_node(stage):
+    class TakenBySomeoneElse(deque[Any]):
+        def popleft(self):
+            self.clear()
+            return super().popleft()
+
+    stage.node.closed = True
+    stage.node.ready = TakenBySomeoneElse([stage.scribe()[0].cell])
+    stage.node.drain()
+    assert not stage.node.ready
 
 
 def test_actors_that_talk_without_end_do_not_hold_up_a_turn(stage):

@@ -141,3 +141,5 @@ def test_forgetting_one_of_two_watchers_keeps_the_other(stage, watcher):
     watch(stage, second[0], far)
     unwatch(stage, watcher[0], far)
     assert len(stage.node.watches) == 1
+    stage.node.watches.forget(stage.node.resolve(Address("there", 4, "unknown")), watcher[0])
+    assert len(stage.node.watches) == 1
