@@ -42,15 +42,14 @@ class Cancels:
         sooner: with more force, or with a grace of its own.
         """
         canceling = record.state is TaskState.CANCELING
-        waiting = record.cancels or []
-        if not self._scheduler.apply(record, TaskEvent.CANCEL_REQUESTED):
-            return
+        waiting = record.cancels = record.cancels or []
         if reply is not None:
             waiting.append(reply)
+        if not self._scheduler.apply(record, TaskEvent.CANCEL_REQUESTED):
+            return  # all who wait have been told
         if record.state is TaskState.CANCELED:
             self.confirm(record, waiting, Confirm.Canceled)
             return
-        record.cancels = waiting
         if not canceling or (force and (not record.force or grace_s is not None)):
             record.force = record.force or force
             self._ask(record, force, grace_s)

@@ -7,6 +7,7 @@ import pytest
 from actors.testkit import AskState
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.protocol.tasks import RowStatus, TaskCancel, TaskCancelConfirm, TaskResult
+from scaler.scheduler.transitions import TaskState
 from tests.scaler.scheduler.desk import CANCELED, FAILED, NOT_FOUND, confirm, row, task_id
 
 # --- queued or unknown ---------------------------------------------------------------------------
@@ -200,6 +201,17 @@ def test_loads_are_back_at_zero_after_every_kind_of_end(desk):
         desk.asked(number).answer(confirm(number, kind))
     desk.asked(6).answer(confirm(6, NOT_FOUND))
     desk.end(worker, row(7, RowStatus.FAILED), row(8, RowStatus.INTERNAL))
+    assert desk.is_at_rest()
+
+
+def test_a_cancel_that_the_table_forbids_is_answered_with_the_internal_error(desk):
+    client, _ = desk.connect(), desk.add_worker()
+    desk.submit(1)
+    desk.kit.actor.records[task_id(1)].state = TaskState.FAILED
+    (told,) = desk.cancel(1).reply.rows
+    assert told.status is RowStatus.INTERNAL
+    assert told.payload.startswith(b"CANCEL_REQUESTED cannot happen in FAILED; task ")
+    assert desk.results_to(client) == []
     assert desk.is_at_rest()
 
 
