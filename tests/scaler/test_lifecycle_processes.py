@@ -244,11 +244,13 @@ def test_the_death_of_the_launcher_ends_every_future_with_its_cause(sign):
 
 
 def test_the_end_of_the_clusters_thread_ends_every_future_with_its_cause(sign, until, alive):
+    before = threading.enumerate()
     client = Client(workers=2)
     try:
         futures = [client.submit(swallow, sign.path) for _ in range(5)]
         pid = sign.pid()
-        thread = next(t for t in threading.enumerate() if t.name.startswith("node-"))
+        new = [thread for thread in threading.enumerate() if thread not in before]
+        (thread,) = (thread for thread in new if thread.name.startswith("node-"))
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
         )
