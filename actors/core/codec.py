@@ -13,6 +13,11 @@ from actors.ref import ActorRef, Address
 
 NO_SENDER = -1
 
+PLAIN = "="
+"""Instead of a type's name: the body is a number, a text, or nothing at all."""
+
+_PLAIN_TYPES = (type(None), bool, int, float, str)
+
 
 class WireItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One envelope or reply on a link."""
@@ -24,7 +29,7 @@ class WireItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     request: int
     is_reply: bool
     type_name: str
-    """`module:qualname` of a `Message`, or empty: the body is opaque."""
+    """`module:qualname` of a `Message`; `PLAIN`; or empty: the body is opaque."""
     body: bytes
 
 
@@ -63,8 +68,10 @@ class Codec:
         self._find = find
         self._encoder = msgspec.msgpack.Encoder(enc_hook=_ref_to_address)
         self._frame_decoder = msgspec.msgpack.Decoder(WireFrame)
-        self._decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {}
-        self._type_names: dict[type, str] = {}
+        self._decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
+            PLAIN: msgspec.msgpack.Decoder(None | bool | int | float | str)
+        }
+        self._type_names: dict[type, str] = dict.fromkeys(_PLAIN_TYPES, PLAIN)
 
     def encode_message(self, message: object) -> tuple[str, bytes]:
         """Encode a message alone: its type's name (empty for an opaque body) and its bytes.
@@ -80,6 +87,8 @@ class Codec:
             if type_name:
                 return type_name, self._encoder.encode(message)
             return "", self._pack(message)
+        except OverflowError:
+            return "", self._pack(message)  # a number that takes more than 64 bits
         except Exception as error:
             raise UnencodableMessageError(
                 f"a {kind.__qualname__} cannot leave this process: {error!r}"
@@ -93,7 +102,8 @@ class Codec:
         """
         try:
             if type_name:
-                return self._decoder(type_name).decode(body)
+                decoder = self._decoders.get(type_name) or self._decoder(type_name)
+                return decoder.decode(body)
             return self._unpack(body)
         except Exception as error:
             what = type_name or "an opaque message"
@@ -115,13 +125,10 @@ class Codec:
             raise ProtocolError(f"malformed frame: {error}") from error
 
     def _decoder(self, type_name: str) -> msgspec.msgpack.Decoder[Any]:
-        decoder = self._decoders.get(type_name)
-        if decoder is None:
-            kind = Message.registry.get(type_name) or self._find(type_name)
-            if kind is None:
-                raise ProtocolError(f"no message type {type_name!r} here")
-            decoder = msgspec.msgpack.Decoder(kind, dec_hook=self._hook)
-            self._decoders[type_name] = decoder
+        kind = Message.registry.get(type_name) or self._find(type_name)
+        if kind is None:
+            raise ProtocolError(f"no message type {type_name!r} here")
+        decoder = self._decoders[type_name] = msgspec.msgpack.Decoder(kind, dec_hook=self._hook)
         return decoder
 
     def _hook(self, kind: type, value: Any) -> Any:

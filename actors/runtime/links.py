@@ -77,32 +77,39 @@ class Links:
     def flush(self) -> None:
         """Encode what leaves in this turn: one frame for each node."""
         outgoing = self._node.outgoing
-        leaving: dict[str, list[WireItem]] = {}
+        leaving: dict[str, list[WireItem] | None] = {}
         for _ in range(len(outgoing)):
             address, item = outgoing.popleft()
-            if self._may_leave(address, item):
-                wire = self._encode(address, item)
-                if wire is not None:
-                    leaving.setdefault(address.node, []).append(wire)
+            target = address.node
+            if target not in leaving:
+                leaving[target] = [] if self._has_way(target) else None
+            items = leaving[target]
+            if items is None:
+                self._no_way(address, item)
+                continue
+            wire = self._encode(address, item)
+            if wire is not None:
+                items.append(wire)
         for target, items in leaving.items():
             stream = self._route(target)
-            assert stream is not None
-            frame = WireFrame(self._node.name, target, tuple(items))
-            stream.send(self._codec.encode_frame(frame))
+            if items and stream is not None:
+                frame = WireFrame(self._node.name, target, tuple(items))
+                stream.send(self._codec.encode_frame(frame))
 
-    def _may_leave(self, address: Address, item: Envelope | Reply) -> bool:
+    def _has_way(self, target: str) -> bool:
+        """Whether messages can leave for a node now."""
+        stream = None if target == self._node.name else self._route(target)
+        return stream is not None and stream.unsent_bytes <= LINK_BUFFER_BYTES
+
+    def _no_way(self, address: Address, item: Envelope | Reply) -> None:
+        """Say why a message cannot leave."""
         if address.node == self._node.name:
             self._stopped(address, item)
-            return False
-        stream = self._route(address.node)
-        if stream is None:
+        elif self._route(address.node) is None:
             self._unreachable(address, item, f"node {address.node} is gone")
-            return False
-        if stream.unsent_bytes > LINK_BUFFER_BYTES:
+        else:
             why = f"the link to node {address.node} does not keep up"
             self._unreachable(address, item, why)
-            return False
-        return True
 
     def _encode(self, address: Address, item: Envelope | Reply) -> WireItem | None:
         try:
@@ -141,8 +148,9 @@ class Links:
                 self.lose(name, str(error))
                 return
             if frame.target == self._node.name:
+                senders: dict[int, ActorRef] = {}
                 for wire in frame.items:
-                    self._deliver(frame.source, wire)
+                    self._deliver(frame.source, wire, senders)
             else:
                 self._forward(frame, bytes(data))
 
@@ -154,37 +162,49 @@ class Links:
             return
         for wire in frame.items:
             target = _address(frame.target, wire.target)
-            item = self._item(frame.source, wire, f"a message for {target.name}")
+            item = self._item(frame.source, wire, f"a message for {target.name}", {})
             self._unreachable(target, item, f"node {frame.target} is gone")
 
-    def _deliver(self, source: str, wire: WireItem) -> None:
+    def _deliver(self, source: str, wire: WireItem, senders: dict[int, ActorRef]) -> None:
+        """Open one item and put it into its mailbox.
+
+        Args:
+            source: the node it comes from.
+            wire: the item.
+            senders: refs of that node made for this frame so far, by number.
+        """
         node = self._node
         ref: ActorRef = node.outside
         if wire.target:
             cell = node.cells.get(wire.target)
             if cell is None:
                 target = _address(node.name, wire.target)
-                item = self._item(source, wire, f"a message for {target.name}")
+                item = self._item(source, wire, f"a message for {target.name}", senders)
                 self._stopped(target, item)
                 return
             ref = cell.ref
         try:
             message = self._codec.decode_message(wire.type_name, wire.body)
         except UnencodableMessageError as error:
-            item = self._item(source, wire, error)
+            item = self._item(source, wire, error, senders)
             if type(item) is Reply:
                 ref.deliver(item)
             else:
                 node.undeliverable(ref.address, item, error, DeadLetterReason.UNENCODABLE)
             return
-        ref.deliver(self._item(source, wire, message))
+        ref.deliver(self._item(source, wire, message, senders))
 
-    def _item(self, source: str, wire: WireItem, message: Any) -> Envelope | Reply:
+    def _item(
+        self, source: str, wire: WireItem, message: Any, senders: dict[int, ActorRef]
+    ) -> Envelope | Reply:
         if wire.is_reply:
             return Reply(wire.request, message)
         if wire.sender == NO_SENDER:
             return Envelope(message, None, wire.request)
-        sender = self._node.resolve(_address(source, wire.sender))
+        sender = senders.get(wire.sender)
+        if sender is None:
+            sender = self._node.resolve(_address(source, wire.sender))
+            senders[wire.sender] = sender
         return Envelope(message, sender, wire.request)
 
 
