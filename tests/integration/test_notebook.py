@@ -12,8 +12,6 @@ from tests.integration.conftest import ROOT, Notebook, until
 
 pytestmark = pytest.mark.timeout(120)
 
-PAGE = ROOT / "docs" / "notebooks.md"
-
 CLUSTER = 3
 """Processes of a cluster of two workers: the launcher and two executors."""
 
@@ -278,4 +276,25 @@ def test_killing_the_kernel_leaves_no_process(new_notebook: Callable[[], Noteboo
     assert len(started) == CLUSTER
     notebook.shuts_down(now=True)
     until(lambda: not any(process.is_running() for process in started))
+    notebook.close()
+
+
+# --- the page -------------------------------------------------------------------------------
+
+CELL = re.compile(r"^```python cell\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PRINTED = re.compile(r"(?:\bprint\(.*\) +# |^# prints: )(.*)$", re.MULTILINE)
+SHOWN = re.compile(r"# shows: (.*)$", re.MULTILINE)
+
+
+def test_the_cells_of_the_page_print_what_the_page_says(
+    new_notebook: Callable[[], Notebook],
+) -> None:
+    notebook = new_notebook()
+    cells = CELL.findall((ROOT / "docs" / "notebooks.md").read_text())
+    assert cells
+    for code in cells:
+        cell = notebook.run(code)
+        assert cell.text().splitlines() == PRINTED.findall(code)
+        assert cell.result().splitlines() == SHOWN.findall(code)
+    assert notebook.processes() == 0
     notebook.close()
