@@ -85,10 +85,11 @@ class Codec:
             type_name = self._type_names[kind] = _travel_name(kind)
         try:
             if type_name:
-                return type_name, self._encoder.encode(message)
+                try:
+                    return type_name, self._encoder.encode(message)
+                except (OverflowError, UnicodeEncodeError):
+                    pass  # a number of more than 64 bits; a file name that is no Unicode
             return "", self._pack(message)
-        except OverflowError:
-            return "", self._pack(message)  # a number that takes more than 64 bits
         except Exception as error:
             raise UnencodableMessageError(
                 f"a {kind.__qualname__} cannot leave this process: {error!r}"

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from actors import ActorRef, LocalMessage, Message, ProtocolError, UnencodableMessageError
-from actors.core.codec import NO_SENDER, Codec, WireFrame, WireItem
+from actors.core.codec import NO_SENDER, PLAIN, Codec, WireFrame, WireItem
 from actors.core.refs import RemoteRef
 
 
@@ -64,6 +64,27 @@ def test_anything_else_travels_as_an_opaque_body(codec):
     name, body = codec.encode_message({"a": [1, 2]})
     assert name == ""
     assert codec.decode_message(name, body) == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize("value", [None, True, 7, 1.0, float("inf"), "text"])
+def test_plain_values_need_no_pickle(codec, value):
+    name, body = codec.encode_message(value)
+    assert name == PLAIN
+    copy = codec.decode_message(name, body)
+    assert copy == value
+    assert type(copy) is type(value)
+
+
+@pytest.mark.parametrize("value", [1 << 64, -(1 << 63) - 1, "no-unicode-\udcff"])
+def test_what_has_no_plain_form_is_opaque(codec, value):
+    name, body = codec.encode_message(value)
+    assert name == ""
+    assert codec.decode_message(name, body) == value
+
+
+def test_a_typed_message_with_such_a_value_is_opaque_too(codec):
+    for word in (Word("hi", 1 << 64), Word("no-unicode-\udcff")):
+        assert codec.decode_message(*codec.encode_message(word)) == word
 
 
 def test_a_typed_message_that_its_receiver_could_not_import_is_opaque(codec):
