@@ -199,6 +199,13 @@ def import_slowly(path: str, folder: str) -> str:
     return slow_to_import.value
 
 
+def import_and_swallow(path: str, folder: str) -> str:
+    try:
+        return import_slowly(path, folder)
+    except BaseException:
+        return "swallowed"
+
+
 class Pulse:
     """What `beat` writes."""
 
@@ -544,6 +551,22 @@ def test_a_task_that_was_importing_leaves_no_half_module(client, sign, tmp_path,
     (tmp_path / "slow_to_import.py.fast").touch()
     again = [client.submit(import_slowly, sign.path, str(tmp_path)) for _ in range(4)]
     assert [future.result(BOUND_S) for future in again] == ["whole"] * 4
+
+
+def test_a_task_that_swallows_its_interrupted_import_answers_and_its_process_goes(
+    client, sign, tmp_path, alive, until
+):
+    (tmp_path / "slow_to_import.py").write_text(
+        "import os, time\n"
+        f"open({sign.path!r}, 'a').write(str(os.getpid()) + ' ')\n"
+        "time.sleep(60)\n"
+    )
+    future = client.submit(import_and_swallow, sign.path, str(tmp_path))
+    pid = sign.pid()
+    assert future.cancel()
+    assert future.cancel_outcome is CancelOutcome.RESULT
+    until(lambda: not alive(pid))
+    assert slots_are_back(client)
 
 
 def test_a_result_that_crosses_a_cancel_leaks_nothing(client, sign, until):
