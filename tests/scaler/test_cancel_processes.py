@@ -200,10 +200,12 @@ def import_slowly(path: str, folder: str) -> str:
 
 
 def import_and_swallow(path: str, folder: str) -> str:
+    sys.path.insert(0, folder)
     try:
-        return import_slowly(path, folder)
+        import never_imported  # type: ignore[import-not-found]
     except BaseException:
         return "swallowed"
+    return never_imported.__name__
 
 
 class Pulse:
@@ -556,10 +558,8 @@ def test_a_task_that_was_importing_leaves_no_half_module(client, sign, tmp_path,
 def test_a_task_that_swallows_its_interrupted_import_answers_and_its_process_goes(
     client, sign, tmp_path, alive, until
 ):
-    (tmp_path / "slow_to_import.py").write_text(
-        "import os, time\n"
-        f"open({sign.path!r}, 'a').write(str(os.getpid()) + ' ')\n"
-        "time.sleep(60)\n"
+    (tmp_path / "never_imported.py").write_text(
+        f"import os, time\nopen({sign.path!r}, 'a').write(str(os.getpid()) + ' ')\ntime.sleep(60)\n"
     )
     future = client.submit(import_and_swallow, sign.path, str(tmp_path))
     pid = sign.pid()
