@@ -23,6 +23,9 @@ LATE_TURN_S: Final = 0.5
 IDLE_POLL_S: Final = 0.25
 """Longest wait for events while a deadline is open, so that a stall of our own is noticed."""
 
+LOST_WAKE_S: Final = 1.0
+"""Longest wait for events. Ctrl-C may keep a thread that has left a message from ringing."""
+
 FRAME_BYTES: Final = 1 << 30
 """Largest frame on a link; a longer one is a protocol error."""
 

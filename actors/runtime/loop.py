@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from actors.core.guardian import GUARDIAN_SUPERVISION, Guardian
 from actors.core.node import NodeCore
 from actors.core.refs import CURRENT_NODE
-from actors.limits import IDLE_POLL_S, LATE_TURN_S, MAILBOX_WAIT_S
+from actors.limits import IDLE_POLL_S, LATE_TURN_S, LOST_WAKE_S, MAILBOX_WAIT_S
 from actors.runtime.poller import Poller
 from actors.runtime.wakeup import Wakeup
 
@@ -117,7 +117,7 @@ class NodeLoop:
         node.sleeping = True
         if node.ready or node.outgoing or self._posted:
             timeout_s = 0.0
-        self.poller.poll(timeout_s)
+        self.poller.poll(LOST_WAKE_S if timeout_s is None else timeout_s)
         node.sleeping = False
         while self._posted:
             self._posted.popleft()()

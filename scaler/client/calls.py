@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,16 +31,14 @@ class Calls:
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         """See `Client.submit`."""
-        self.session.check_usable()
-        function = self._function(options, fn)
+        function = self._function_of(options, fn)
         return self.session.submit(function, dump_arguments(args, kwargs), block=options.block)
 
     async def asubmit(
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         """See `Client.asubmit`."""
-        self.session.check_usable()
-        function, payload = self._function(options, fn), dump_arguments(args, kwargs)
+        function, payload = self._function_of(options, fn), dump_arguments(args, kwargs)
         await self.session.credit.wait_async(1, len(payload))
         return self.session.submit_paid(function, payload)
 
@@ -56,9 +54,10 @@ class Calls:
         self, options: ClientOptions, fn: Any, iterables: tuple[Iterable[Any], ...]
     ) -> Generator[Any]:
         """See `Client.imap`."""
-        function, submit_chunk = self._chunks_of(options, fn)
+        function = self._function_of(options, fn)
+        chunks = Chunks(self.session, function, block=options.block)
         chunker = self._chunker(function, known_total(iterables))
-        return run_imap(submit_chunk, self._cancel_chunks, zip_items(iterables), chunker)
+        return run_imap(chunks.submit, chunks.cancel, zip_items(iterables), chunker)
 
     def cancel(
         self,
@@ -82,7 +81,8 @@ class Calls:
             for f in listed
         ]
 
-    def _function(self, options: ClientOptions, fn: Any) -> Function:
+    def _function_of(self, options: ClientOptions, fn: Any) -> Function:
+        self.session.check_usable()
         if not callable(fn):
             raise TypeError(f"the first argument must be callable, got {type(fn).__name__}")
         function = self.session.functions.pickle(fn)
@@ -91,28 +91,43 @@ class Calls:
         return msgspec.structs.replace(function, name=options.name)
 
     def _map(self, options: ClientOptions, fn: Any, items: Any, total: int | None) -> list[Any]:
-        function, submit_chunk = self._chunks_of(options, fn)
-        return run_map(submit_chunk, self._cancel_chunks, items, self._chunker(function, total))
-
-    def _chunks_of(
-        self, options: ClientOptions, fn: Any
-    ) -> tuple[Function, Callable[[list[Any]], ScalerFuture]]:
-        session, block = self.session, options.block
-        session.check_usable()
-        function = self._function(options, fn)
-
-        def submit_chunk(items: list[Any]) -> ScalerFuture:
-            return session.submit(function, dump_items(items), chunked=True, block=block)
-
-        return function, submit_chunk
+        function = self._function_of(options, fn)
+        chunks = Chunks(self.session, function, block=options.block)
+        return run_map(chunks.submit, chunks.cancel, items, self._chunker(function, total))
 
     def _chunker(self, function: Function, total: int | None) -> Chunker:
         return Chunker(self.session.item_times, function.function_id, self._slots, total)
 
-    def _cancel_chunks(self, futures: list[ScalerFuture], timeout_s: float) -> None:
-        if timeout_s > 0 and not self.session.closed:
-            self.session.cancel_many(futures, True, timeout_s, None)
+
+class Chunks:
+    """Submits and cancels the chunks of one map."""
+
+    def __init__(self, session: ClientSession, function: Function, *, block: bool) -> None:
+        """Submit calls of `function` through `session`."""
+        self._session = session
+        self._function = function
+        self._block = block
+        self._last: ScalerFuture | None = None
+
+    def submit(self, items: list[Any]) -> ScalerFuture:
+        """Submit one chunk of argument tuples."""
+        payload = dump_items(items)
+        self._session.credit.acquire(1, len(payload), self._block)
+        return self._session.submit_paid(self._function, payload, True, self._note)
+
+    def _note(self, future: ScalerFuture) -> None:
+        self._last = future
+
+    def cancel(self, futures: list[ScalerFuture], timeout_s: float) -> None:
+        """Cancel these, and the one that Ctrl-C may have kept `submit` from returning."""
+        last = self._last
+        if last is not None and not last.done() and last not in futures:
+            futures = [last, *futures]
+        if not futures:
+            return
+        if timeout_s > 0 and not self._session.closed:
+            self._session.cancel_many(futures, True, timeout_s, None)
             return
         for future in futures:  # perhaps in a finalizer, on any thread: only send
             if future.set_cancel_confirmed(CancelOutcome.UNCONFIRMED):
-                self.session.cancel_soon(future, True, None)
+                self._session.cancel_soon(future, True, None)

@@ -207,8 +207,7 @@ class _Run:
         rest = [future for future in reversed(self._open) if not future.done()]
         self._open.clear()
         self._order.clear()
-        if rest:
-            self._cancel(rest, timeout_s)
+        self._cancel(rest, timeout_s)
 
 
 def _noted(error: BaseException, where: str) -> BaseException:

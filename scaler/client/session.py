@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actors import ActorRef, ActorsError, WouldDeadlockError
 from scaler.client.callbacks import CallbackThread
@@ -20,7 +20,7 @@ from scaler.client.notebook import future_factory
 from scaler.client.outcome import CancelOutcome
 from scaler.client.output import OutputThread
 from scaler.client.references import references
-from scaler.client.submissions import Submission, Submissions, SubmissionsReady
+from scaler.client.submissions import Submission, Submissions
 from scaler.errors import ClientClosedError, ForkedClientError
 from scaler.limits import CANCEL_TIMEOUT_S, CLOSE_GRACE_S, CLOSE_TIMEOUT_S
 from scaler.protocol.tasks import CLIENT_SHIFT, Function, Task, TaskOutput
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _REPLY_MARGIN_S = 10.0
 """A caller waits this much longer than its cancel's timeout for the node's thread to say so."""
+
+Made: TypeAlias = Callable[[ScalerFuture], object]
+"""Gets a future that was made and is about to be sent."""
 
 
 class ClientSession:
@@ -84,27 +87,26 @@ class ClientSession:
 
     # --- submit -----------------------------------------------------------------------------
 
-    def submit(
-        self, function: Function, payload: bytes, *, chunked: bool = False, block: bool = True
-    ) -> ScalerFuture:
-        """Send one task; waits for credit.
+    def submit(self, function: Function, payload: bytes, *, block: bool) -> ScalerFuture:
+        """Send one call; waits for credit.
 
         Raises:
             ClientBusyError: no credit, and this must not wait.
             ClientClosedError: the client was closed.
         """
         self.credit.acquire(1, len(payload), block)
-        return self.submit_paid(function, payload, chunked=chunked)
+        return self.submit_paid(function, payload)
 
     def submit_paid(
-        self, function: Function, payload: bytes, *, chunked: bool = False
+        self, function: Function, payload: bytes, chunked: bool = False, made: Made | None = None
     ) -> ScalerFuture:
-        """Send one task whose credit was taken already."""
+        """Send one task whose credit was taken; `made` gets its future even if Ctrl-C comes."""
         task_id = next(self._task_ids)
         future = self._new_future(task_id, self, time.monotonic())
         task = Task(task_id, function.function_id, payload, chunked)
-        if self.submissions.put(Submission(future, function, task)):
-            self.manager.tell(SubmissionsReady())
+        if made is not None:
+            made(future)
+        self.submissions.put(Submission(future, function, task), self.manager)
         if self.closed:  # it was closed meanwhile: nobody takes this any more
             future.set_error(self.broken or ClientClosedError("the client was closed"))
         return future

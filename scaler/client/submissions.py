@@ -6,7 +6,7 @@ from collections import deque
 
 import msgspec
 
-from actors import LocalMessage
+from actors import ActorRef, LocalMessage
 from scaler.client.future import ScalerFuture
 from scaler.protocol.tasks import Function, Task
 
@@ -26,27 +26,30 @@ class SubmissionsReady(LocalMessage, frozen=True):
 class Submissions:
     """A queue from many threads to the node's. No locks: appends and pops are atomic."""
 
-    __slots__ = ("_announced", "_waiting")
+    __slots__ = ("_announced", "_taken", "_waiting")
 
     def __init__(self) -> None:
         """Make an empty queue."""
         self._waiting: deque[Submission] = deque()
-        self._announced = False
+        self._taken = 0
+        """How often the queue was emptied."""
+        self._announced = -1
+        """The same, when the last message about it was sent."""
 
-    def put(self, submission: Submission) -> bool:
-        """Add a task; whether the future manager must be told. Thread-safe, bounded by credit."""
+    def put(self, submission: Submission, manager: ActorRef) -> None:
+        """Add a task, and tell `manager` if nobody has. Thread-safe, bounded by credit."""
         self._waiting.append(submission)
-        if self._announced:
-            return False
-        self._announced = True
-        return True
+        taken = self._taken
+        if self._announced != taken:
+            manager.tell(SubmissionsReady())
+            self._announced = taken  # only now: a Ctrl-C in between costs a second message
 
     def __len__(self) -> int:
         """Return how many wait."""
         return len(self._waiting)
 
     def take_all(self) -> list[Submission]:
-        """Take what is there. The flag falls first: what is put from now on is announced."""
-        self._announced = False
+        """Take what is there. The count goes up first: what is put from now on is announced."""
+        self._taken += 1
         waiting = self._waiting
         return [waiting.popleft() for _ in range(len(waiting))]

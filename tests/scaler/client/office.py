@@ -67,6 +67,7 @@ class Office:
         self.shown: list[TaskOutput] = []
         self.after: list[Callable[[], None]] = []
         self.submitted = 0
+        self.unheard = InboxRef("unheard")
         self.scheduler = InboxRef("scheduler")
         self.kit = ActorHarness(ClientFutureManager, CLIENT, self.scheduler, self)
         if connected:
@@ -114,7 +115,8 @@ class Office:
         future: ScalerFuture = ScalerFuture(task_id, self)
         future.add_done_callback(lambda _: None)
         function = Function(b"f", b"blob", "module.f")
-        self.submissions.put(Submission(future, function, Task(task_id, b"f", PAYLOAD)))
+        submission = Submission(future, function, Task(task_id, b"f", PAYLOAD))
+        self.submissions.put(submission, self.unheard)
         return future
 
     def submit(self, count: int = 1) -> list[ScalerFuture]:
