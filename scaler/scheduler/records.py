@@ -27,11 +27,19 @@ _EWMA_SHIFT = 2
 class FunctionEntry:
     """A function and how long it usually runs."""
 
-    __slots__ = ("expected_us", "function")
+    __slots__ = ("_chunks", "expected_us", "function")
 
     def __init__(self, function: Function) -> None:
         self.function = function
         self.expected_us = EXPECTED_US
+        self._chunks: FunctionEntry | None = None
+
+    @property
+    def of_chunks(self) -> FunctionEntry:
+        """The entry of the same function for chunks: they run for longer than a single call."""
+        if self._chunks is None:
+            self._chunks = FunctionEntry(self.function)
+        return self._chunks
 
     def observe(self, run_s: float) -> None:
         """Move the expectation a quarter of the way towards one run."""

@@ -93,7 +93,8 @@ class Scheduler(Actor):
         }
         records, enqueue = self.records, self.placement.enqueue
         for task in message.tasks:
-            record = TaskRecord(task, entries[task.function_id], client)
+            entry = entries[task.function_id]
+            record = TaskRecord(task, entry.of_chunks if task.chunked else entry, client)
             records[task.task_id] = record
             enqueue(record)
         client.open += len(message.tasks)

@@ -85,10 +85,14 @@ class Desk:
         self.kit.tell(WorkerConnect(name, credit), sender=worker)
         return worker
 
-    def submit(self, *numbers: int, client: int = 1, function_id: bytes = b"f") -> None:
+    def submit(
+        self, *numbers: int, client: int = 1, function_id: bytes = b"f", chunked: bool = False
+    ) -> None:
         """Submit tasks, all in one message."""
         function = Function(function_id, b"blob", "module.f")
-        tasks = tuple(Task(task_id(number, client), function_id, b"") for number in numbers)
+        tasks = tuple(
+            Task(task_id(number, client), function_id, b"", chunked) for number in numbers
+        )
         self.kit.tell(TaskSubmit((function,), tasks), sender=self.clients[client])
 
     def cancel(

@@ -150,6 +150,15 @@ def test_a_function_that_takes_long_is_sent_one_at_a_time(desk):
     assert desk.sent_to(worker) == [2, 3]
 
 
+def test_chunks_of_a_function_say_nothing_of_single_calls(desk):
+    desk.connect()
+    worker = desk.add_worker()
+    desk.submit(1, chunked=True)
+    desk.end(worker, row(1, run_s=1.0))
+    desk.submit(2, 3)
+    assert desk.sent_to(worker) == [1, 2, 3]
+
+
 def test_only_successes_teach_how_long_a_function_takes(desk):
     desk.connect()
     worker = desk.add_worker()
