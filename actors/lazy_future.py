@@ -134,6 +134,7 @@ class LazyFuture(Future[T]):
             WorkerDiedError: Its process died.
             Exception: What the task raised.
         """
+        __tracebackhide__ = True  # read by notebooks, which leave this frame out
         exception = None
         try:
             if self._state in OPEN:

@@ -44,10 +44,12 @@ class Calls:
 
     def map(self, options: ClientOptions, fn: Any, iterables: tuple[Iterable[Any], ...]) -> Any:
         """See `Client.map`."""
+        __tracebackhide__ = True
         return self._map(options, fn, zip_items(iterables), known_total(iterables))
 
     def starmap(self, options: ClientOptions, fn: Any, iterable: Iterable[Iterable[Any]]) -> Any:
         """See `Client.starmap`."""
+        __tracebackhide__ = True
         return self._map(options, fn, star_items(iterable), known_total((iterable,)))
 
     def imap(
@@ -91,6 +93,7 @@ class Calls:
         return msgspec.structs.replace(function, name=options.name)
 
     def _map(self, options: ClientOptions, fn: Any, items: Any, total: int | None) -> list[Any]:
+        __tracebackhide__ = True
         function = self._function_of(options, fn)
         chunks = Chunks(self.session, function, block=options.block)
         return run_map(chunks.submit, chunks.cancel, items, self._chunker(function, total))

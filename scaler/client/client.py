@@ -49,6 +49,7 @@ def _end(session: ClientSession, cluster: Connection | None) -> None:
 
 def _held(values: Generator[R], hold: _Hold) -> Generator[R]:
     """Pass `values` on; the client lives for as long as somebody reads them."""
+    __tracebackhide__ = True
     try:
         yield from values
     finally:
@@ -108,6 +109,7 @@ class BaseClient:
         The task runs at most once. Waits while `credit_tasks` tasks, or `credit_bytes` of
         arguments, are in flight.
         """
+        __tracebackhide__ = True
         try:
             return self._calls.submit(self._options, fn, args, kwargs)
         finally:
@@ -141,6 +143,7 @@ class BaseClient:
             WorkerDiedError: the process died that ran an item; the text names it.
             ClientClosedError: the client was closed.
         """
+        __tracebackhide__ = True
         try:
             return self._calls.map(self._options, fn, iterables)  # type: ignore[no-any-return]
         finally:
@@ -148,6 +151,7 @@ class BaseClient:
 
     def starmap(self, fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /) -> list[R]:
         """Return `[fn(*item) for item in iterable]`, computed in parallel; see `map`."""
+        __tracebackhide__ = True
         try:
             return self._calls.starmap(self._options, fn, iterable)  # type: ignore[no-any-return]
         finally:

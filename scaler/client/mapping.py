@@ -54,6 +54,7 @@ def run_map(
         BaseException: what the first item to fail raised, what taking an item raised, or Ctrl-C.
             All that was submitted and has not ended is cancelled first, newest first.
     """
+    __tracebackhide__ = True
     values: list[Any] = []
     with closing(_Run(submit_chunk, cancel, items, chunker, ahead_max=None).chunks()) as chunks:
         for chunk in chunks:
@@ -70,6 +71,7 @@ def run_imap(
     cancels the rest, without waiting for the confirms; errors as in `run_map`, after the values of
     the items before.
     """
+    __tracebackhide__ = True
     run = _Run(submit_chunk, cancel, items, chunker, ahead_max=chunker.open_max)
     with closing(run.chunks()) as chunks:
         for chunk in chunks:
@@ -121,6 +123,7 @@ class _Run:
 
     def chunks(self) -> Generator[list[Any]]:
         """Yield the values of each chunk, in order."""
+        __tracebackhide__ = True  # read by notebooks, which leave this frame out
         error: BaseException | None = None
         try:
             self._feed()

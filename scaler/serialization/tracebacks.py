@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import types
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final
 
-FrameRow = tuple[str, str, int, str, str]
-"""File name of the code, its name, line, `__name__` and `__file__` of its module."""
+FrameRow = tuple[str, str, int, int, str, str]
+"""File name of the code, its name, first line, line; `__name__` and `__file__` of its module."""
 
 FRAMES: Final = 200
 """Frames of one traceback that travel: the outer and the inner half of them."""
@@ -27,9 +27,11 @@ def rows_of(traceback: types.TracebackType | None) -> list[FrameRow]:
         module, file = names.get("__name__"), names.get("__file__")
         # `tb_lineno` is `None` where code was made without line numbers, whatever its type says.
         line: int | None = traceback.tb_lineno
-        rows.append((code.co_filename, code.co_name, line or 0, str(module), str(file)))
+        first = code.co_firstlineno
+        place = (code.co_filename, code.co_name, first, max(first, line or 0))
+        rows.append((*place, str(module), str(file)))
         traceback = traceback.tb_next
-    theirs = next((n for n, row in enumerate(rows) if not row[3].startswith(_OURS)), 0)
+    theirs = next((n for n, row in enumerate(rows) if not row[4].startswith(_OURS)), 0)
     rows = rows[theirs:]
     return rows if len(rows) <= FRAMES else [*rows[: FRAMES // 2], *rows[-FRAMES // 2 :]]
 
@@ -40,9 +42,9 @@ def traceback_of(rows: list[FrameRow]) -> types.TracebackType | None:
     Frames cannot be made; they are taken from code that raises, under the names of the rows.
     """
     copied: types.TracebackType | None = None
-    for file_name, name, line, module, file in reversed(rows):
-        code = _raising_code().replace(
-            co_filename=file_name, co_name=name, co_qualname=name, co_firstlineno=line
+    for file_name, name, first, line, module, file in reversed(rows):
+        code = _raising_code(line - first).replace(
+            co_filename=file_name, co_name=name, co_qualname=name, co_firstlineno=first
         )
         raised = _raised(code, {"__name__": module, "__file__": file, "__builtins__": {}})
         # With the number of a true instruction: some tools look for it until they find it.
@@ -58,11 +60,15 @@ def _raised(code: types.CodeType, names: dict[str, Any]) -> types.TracebackType:
     raise AssertionError
 
 
-@cache
-def _raising_code() -> types.CodeType:
-    """Return code that raises, and has no columns: they would be underlined in others' lines."""
+@lru_cache(maxsize=1000)
+def _raising_code(line: int) -> types.CodeType:
+    """Return code that raises so many lines below its first.
+
+    It has no columns: they would be underlined in others' lines.
+    """
     tree = ast.parse("raised_elsewhere")
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt | ast.expr):
+            node.lineno = node.end_lineno = line + 1
             node.col_offset = node.end_col_offset = -1
     return compile(tree, "", "exec")

@@ -207,14 +207,22 @@ def test_lines_of_many_tasks_stay_whole(notebook: Notebook) -> None:
     assert sorted(cell.text().split()) == [letter * 20 for letter in "abcdefgh"]
 
 
-def test_the_traceback_in_the_cell_shows_the_line_of_the_task(notebook: Notebook) -> None:
+@pytest.mark.parametrize(
+    "call", ["submit(divide, 1, 0).result()", "map(divide, [1], [0])", "submit(divide, 1, 0)"]
+)
+def test_the_traceback_in_the_cell_shows_the_line_of_the_task_and_few_others(
+    notebook: Notebook, call: str
+) -> None:
     cell = notebook.run(
-        "def divide(a, b):\n    return a / b  # by nothing\nclient.submit(divide, 1, 0).result()",
+        "def divide(a, b):\n    return a / b  # by nothing\n"
+        + ("await " if call.endswith("0)") else "")
+        + f"client.{call}",
         fails=True,
     )
     assert cell.error == "ZeroDivisionError"
-    assert re.search(r"in divide\(.*\n.*\n?.*return a / b  # by nothing", cell.traceback)
+    assert re.search(r"in divide\(.*\n.*\n-+> 2     return a / b  # by nothing", cell.traceback)
     assert "on worker worker-" in cell.traceback
+    assert "scaler/" not in cell.traceback
 
 
 def test_clients_clusters_and_futures_are_displayed_in_a_line_and_a_small_table(

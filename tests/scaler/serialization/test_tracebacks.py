@@ -19,7 +19,10 @@ def test_rows_give_back_file_name_line_and_function() -> None:
     except ValueError as error:
         rows = rows_of(error.__traceback__)
         original = traceback.extract_tb(error.__traceback__)
-    (copied,) = traceback.extract_tb(traceback_of(rows))
+    made = traceback_of(rows)
+    assert made is not None
+    assert made.tb_frame.f_code.co_firstlineno == rows[0][2] < rows[0][3]
+    (copied,) = traceback.extract_tb(made)
     assert (copied.filename, copied.lineno, copied.name) == (
         original[0].filename,
         original[0].lineno,
@@ -29,11 +32,14 @@ def test_rows_give_back_file_name_line_and_function() -> None:
 
 
 def test_a_line_far_down_and_a_name_that_is_no_identifier_survive() -> None:
-    rows = [("<cell 1>", "<module>", 123_456, "__main__", "None"), ("f.py", "<lambda>", 1, "m", "")]
+    rows = [
+        ("<cell 1>", "<module>", 1, 123_456, "__main__", "None"),
+        ("f.py", "<lambda>", 7, 7, "m", ""),
+    ]
     copied = traceback.extract_tb(traceback_of(rows))
     assert [(frame.filename, frame.lineno, frame.name) for frame in copied] == [
         ("<cell 1>", 123_456, "<module>"),
-        ("f.py", 1, "<lambda>"),
+        ("f.py", 7, "<lambda>"),
     ]
 
 
@@ -73,10 +79,11 @@ def test_a_long_traceback_keeps_both_ends() -> None:
 
 
 def test_each_frame_is_at_a_true_instruction_that_has_no_columns() -> None:
-    copied = traceback_of([("<cell 1>", "f", 3, "m", ""), ("f.py", "g", 1, "m", "")])
+    copied = traceback_of([("<cell 1>", "f", 3, 3, "m", ""), ("f.py", "g", 1, 9, "m", "")])
     while copied is not None:
         offsets = [step.offset for step in dis.get_instructions(copied.tb_frame.f_code)]
         assert copied.tb_lasti in offsets, "notebooks look for it, for ever"
+        assert copied.tb_frame.f_lineno == copied.tb_lineno
         columns = list(copied.tb_frame.f_code.co_positions())[copied.tb_lasti // 2][2:]
         assert columns == (None, None), "they would underline a part of another line"
         copied = copied.tb_next
