@@ -32,15 +32,16 @@ class Calls:
     ) -> ScalerFuture[Any]:
         """See `Client.submit`."""
         function = self._function_of(options, fn)
-        return self.session.submit(function, dump_arguments(args, kwargs), block=options.block)
+        submission = self.session.prepare(function, dump_arguments(args, kwargs))
+        return self.session.submit(submission, block=options.block)
 
     async def asubmit(
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         """See `Client.asubmit`."""
-        function, payload = self._function_of(options, fn), dump_arguments(args, kwargs)
-        await self.session.credit.wait_async(1, len(payload))
-        return self.session.submit_paid(function, payload)
+        function = self._function_of(options, fn)
+        submission = self.session.prepare(function, dump_arguments(args, kwargs))
+        return await self.session.asubmit(submission)
 
     def map(self, options: ClientOptions, fn: Any, iterables: tuple[Iterable[Any], ...]) -> Any:
         """See `Client.map`."""
@@ -114,12 +115,9 @@ class Chunks:
 
     def submit(self, items: list[Any]) -> ScalerFuture:
         """Submit one chunk of argument tuples."""
-        payload = dump_items(items)
-        self._session.credit.acquire(1, len(payload), self._block)
-        return self._session.submit_paid(self._function, payload, True, self._note)
-
-    def _note(self, future: ScalerFuture) -> None:
-        self._last = future
+        submission = self._session.prepare(self._function, dump_items(items), chunked=True)
+        self._last = submission.future
+        return self._session.submit(submission, block=self._block)
 
     def cancel(self, futures: list[ScalerFuture], timeout_s: float) -> None:
         """Cancel these, and the one that Ctrl-C may have kept `submit` from returning."""

@@ -50,11 +50,18 @@ class Credit:
                 was called in a coroutine or in a callback of an event loop.
             ClientClosedError: The client was closed, before or meanwhile.
         """
-        with self._lock:
-            if self._tasks >= tasks and self._bytes >= size_bytes and self._free:
-                self._tasks -= tasks
-                self._bytes -= size_bytes
-                return
+        taken = False
+        try:
+            with self._lock:
+                if self._tasks >= tasks and self._bytes >= size_bytes and self._free:
+                    self._tasks -= tasks
+                    self._bytes -= size_bytes
+                    taken = True
+                    return
+        except BaseException:  # Ctrl-C on the way out of the lock
+            if taken:
+                self.release(tasks, size_bytes)
+            raise
         self._acquire_slowly(tasks, size_bytes, block)
 
     async def wait_async(self, tasks: int, size_bytes: int) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from actors import ActorRef, ActorsError, WouldDeadlockError
 from scaler.client.callbacks import CallbackThread
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 _REPLY_MARGIN_S = 10.0
 """A caller waits this much longer than its cancel's timeout for the node's thread to say so."""
-
-Made: TypeAlias = Callable[[ScalerFuture], object]
-"""Gets a future that was made and is about to be sent."""
 
 
 class ClientSession:
@@ -69,7 +66,8 @@ class ClientSession:
         self.closed = False
         self.broken: Exception | None = None
         self._pid = os.getpid()
-        self._closing = threading.Lock()
+        # Re-entrant: a signal handler may close what the main thread is closing.
+        self._closing = threading.RLock()
         self._task_ids = count((self.number << CLIENT_SHIFT) + 1)
         self._callbacks = CallbackThread(f"scaler-callbacks-{self.number}")
         self._output = OutputThread(f"scaler-output-{self.number}")
@@ -87,26 +85,27 @@ class ClientSession:
 
     # --- submit -----------------------------------------------------------------------------
 
-    def submit(self, function: Function, payload: bytes, *, block: bool) -> ScalerFuture:
-        """Send one call; waits for credit.
-
-        Raises:
-            ClientBusyError: no credit, and this must not wait.
-            ClientClosedError: the client was closed.
-        """
-        self.credit.acquire(1, len(payload), block)
-        return self.submit_paid(function, payload)
-
-    def submit_paid(
-        self, function: Function, payload: bytes, chunked: bool = False, made: Made | None = None
-    ) -> ScalerFuture:
-        """Send one task whose credit was taken; `made` gets its future even if Ctrl-C comes."""
+    def prepare(self, function: Function, payload: bytes, chunked: bool = False) -> Submission:
+        """Make a task and its future. Nothing is sent yet."""
         task_id = next(self._task_ids)
         future = self._new_future(task_id, self, time.monotonic())
-        task = Task(task_id, function.function_id, payload, chunked)
-        if made is not None:
-            made(future)
-        self.submissions.put(Submission(future, function, task), self.manager)
+        return Submission(future, function, Task(task_id, function.function_id, payload, chunked))
+
+    def submit(self, submission: Submission, *, block: bool) -> ScalerFuture:
+        """Send one task; waits for credit, or raises what `Credit.acquire` does."""
+        waiting = self.submissions.waiting
+        self.credit.acquire(1, len(submission.task.payload), block)
+        waiting += (submission,)  # no call in between: Ctrl-C, which comes with one, would cost it
+        return self._sent(submission.future)
+
+    async def asubmit(self, submission: Submission) -> ScalerFuture:
+        """Do what `submit` does, and let the event loop run meanwhile."""
+        await self.credit.wait_async(1, len(submission.task.payload))
+        self.submissions.waiting.append(submission)
+        return self._sent(submission.future)
+
+    def _sent(self, future: ScalerFuture) -> ScalerFuture:
+        self.submissions.announce(self.manager)
         if self.closed:  # it was closed meanwhile: nobody takes this any more
             future.set_error(self.broken or ClientClosedError("the client was closed"))
         return future

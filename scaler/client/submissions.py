@@ -26,19 +26,19 @@ class SubmissionsReady(LocalMessage, frozen=True):
 class Submissions:
     """A queue from many threads to the node's. No locks: appends and pops are atomic."""
 
-    __slots__ = ("_announced", "_taken", "_waiting")
+    __slots__ = ("_announced", "_taken", "waiting")
 
     def __init__(self) -> None:
         """Make an empty queue."""
-        self._waiting: deque[Submission] = deque()
+        self.waiting: deque[Submission] = deque()
+        """Bounded by the client's credit."""
         self._taken = 0
         """How often the queue was emptied."""
         self._announced = -1
         """The same, when the last message about it was sent."""
 
-    def put(self, submission: Submission, manager: ActorRef) -> None:
-        """Add a task, and tell `manager` if nobody has. Thread-safe, bounded by credit."""
-        self._waiting.append(submission)
+    def announce(self, manager: ActorRef) -> None:
+        """Tell `manager` of a task that was added, if nobody has told it. Thread-safe."""
         taken = self._taken
         if self._announced != taken:
             manager.tell(SubmissionsReady())
@@ -46,10 +46,10 @@ class Submissions:
 
     def __len__(self) -> int:
         """Return how many wait."""
-        return len(self._waiting)
+        return len(self.waiting)
 
     def take_all(self) -> list[Submission]:
         """Take what is there. The count goes up first: what is put from now on is announced."""
         self._taken += 1
-        waiting = self._waiting
+        waiting = self.waiting
         return [waiting.popleft() for _ in range(len(waiting))]

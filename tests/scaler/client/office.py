@@ -67,7 +67,6 @@ class Office:
         self.shown: list[TaskOutput] = []
         self.after: list[Callable[[], None]] = []
         self.submitted = 0
-        self.unheard = InboxRef("unheard")
         self.scheduler = InboxRef("scheduler")
         self.kit = ActorHarness(ClientFutureManager, CLIENT, self.scheduler, self)
         if connected:
@@ -116,7 +115,7 @@ class Office:
         future.add_done_callback(lambda _: None)
         function = Function(b"f", b"blob", "module.f")
         submission = Submission(future, function, Task(task_id, b"f", PAYLOAD))
-        self.submissions.put(submission, self.unheard)
+        self.submissions.waiting.append(submission)
         return future
 
     def submit(self, count: int = 1) -> list[ScalerFuture]:

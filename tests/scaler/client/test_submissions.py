@@ -21,11 +21,14 @@ def test_one_message_announces_all_that_come_before_it_is_handled():
     submissions, manager = Submissions(), InboxRef()
     first: Any = object()
     second: Any = object()
-    submissions.put(first, manager)
-    submissions.put(second, manager)
+    submissions.waiting.append(first)
+    submissions.announce(manager)
+    submissions.waiting.append(second)
+    submissions.announce(manager)
     assert [type(message) for message in manager.messages] == [SubmissionsReady]
     assert submissions.take_all() == [first, second]
-    submissions.put(first, manager)
+    submissions.waiting.append(first)
+    submissions.announce(manager)
     assert len(manager.messages) == 2
     assert submissions.take_all() == [first]
     assert submissions.take_all() == []
@@ -35,9 +38,11 @@ def test_after_ctrl_c_in_the_announcement_the_next_task_is_announced_with_the_fi
     submissions, manager = Submissions(), InboxRef()
     first: Any = object()
     second: Any = object()
+    submissions.waiting.append(first)
     with pytest.raises(KeyboardInterrupt):
-        submissions.put(first, InterruptedRef())
+        submissions.announce(InterruptedRef())
     assert manager.messages == []
-    submissions.put(second, manager)
+    submissions.waiting.append(second)
+    submissions.announce(manager)
     assert [type(message) for message in manager.messages] == [SubmissionsReady]
     assert submissions.take_all() == [first, second]
