@@ -128,7 +128,8 @@ class ActorSystem:
         """
         self._pid = os.getpid()
         self._closed = False
-        self._closing = threading.Lock()
+        self._ended = False
+        self._closing = threading.RLock()  # a signal handler may close what is being closed
         self._children: dict[str, Node] = {}
         modules = ("actors.runtime.process", *preload)
         self._thread = thread or NodeThread(name, preload=modules, env=env, cwd=cwd)
@@ -198,7 +199,11 @@ class ActorSystem:
 
         from actors.runtime.process import start_node_process  # not needed in one process
 
-        self.call(lambda: start_node_process(self._loop, self.launcher, name, exited))
+        try:
+            self.call(lambda: start_node_process(self._loop, self.launcher, name, exited))
+        except Exception:
+            del self._children[name]  # there is no process whose end could be waited for
+            raise
         try:
             self.wait(node._guardian.ask(PingNode(), LAUNCH_TIMEOUT_S))
         except (DeliveryError, TimeoutError) as error:
@@ -267,7 +272,7 @@ class ActorSystem:
         if self._pid != os.getpid():
             return
         with self._closing:
-            if self._closed:
+            if self._ended:
                 return
             children = list(self._children.values())
             for node in children:
@@ -276,7 +281,12 @@ class ActorSystem:
                 if not node.ended.wait(STOP_TIMEOUT_S):
                     break  # the launcher kills what is left
             self._closed = True
-            self._thread.close()
+            try:
+                self._thread.close()
+            except SystemClosedError:
+                self._ended = True
+                raise
+            self._ended = True  # not earlier: after Ctrl-C there is something left to close
             _systems.discard(self)
 
     def __enter__(self) -> Self:

@@ -107,7 +107,7 @@ class NodeLoop:
         self.node.sleeping = False
         if self._links is not None:
             self._links.abandon()
-        self._wakeup.close()
+        self._wakeup.abandon()
 
     # --- a turn -----------------------------------------------------------------------------
 

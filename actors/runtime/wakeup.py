@@ -18,29 +18,45 @@ class Wakeup:
     def __init__(self, poller: Poller) -> None:
         """Make the pipe and have `poller` empty it."""
         self._read, self._write = os.pipe()
+        self._fds = [self._read, self._write]
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self._open = True
-        # Re-entrant: a finalizer that runs inside `ring` may ring again.
-        self._closing = threading.RLock()
+        # Held while the pipe is in use. Re-entrant: a finalizer inside `ring` may ring again.
+        self._using = threading.RLock()
         poller.add_reader(self._read, self._empty)
 
     def ring(self) -> None:
         """End the poller's sleep, or its next one. After `close` nothing happens."""
-        with self._closing:
+        with self._using:
             if self._open:
                 try:
                     os.write(self._write, b"\0")
                 except BlockingIOError:
-                    return  # full: it will wake anyway
+                    pass  # full: it will wake anyway
+        if not self._open:
+            self._close_pipe()
 
     def close(self) -> None:
-        """Close the pipe; a `ring` that is on its way finds it closed."""
-        with self._closing:
-            if self._open:
-                self._open = False
-                os.close(self._read)
-                os.close(self._write)
+        """Close the pipe; if a `ring` uses it just now, that one does.
+
+        It is not waited for: a signal handler may have interrupted it, and wait for this thread.
+        """
+        self._open = False
+        self._close_pipe()
+
+    def abandon(self) -> None:
+        """Close the copies in a fork, where a thread that was in `ring` does not exist."""
+        self._using = threading.RLock()
+        self.close()
+
+    def _close_pipe(self) -> None:
+        if self._using.acquire(blocking=False):
+            try:
+                while self._fds:
+                    os.close(self._fds.pop())
+            finally:
+                self._using.release()
 
     def _empty(self) -> None:
         os.read(self._read, 4096)
