@@ -50,6 +50,9 @@ class Surroundings(Protocol):
     def after_shown(self, then: Callable[[], None]) -> None:
         """Call `then`, on any thread, when all shown so far has been written."""
 
+    def break_off(self, error: Exception) -> None:
+        """The manager has ended without being asked to: nobody takes tasks any more."""
+
 
 class CloseManager(LocalMessage, frozen=True):
     """Asked: cancel all, end the table, stop. Reply when nothing is open any more."""
@@ -84,6 +87,8 @@ class ClientFutureManager(Actor):
         """Open tasks that have printed, with the row that waits until that is shown."""
         self.broken: Exception | None = None
         """Why the cluster serves nobody any more."""
+        self.leaving = False
+        """The client was closed."""
         self._resolved: list[tuple[ScalerFuture, TaskRow]] = []
         self._released_tasks = 0
         self._released_bytes = 0
@@ -232,6 +237,7 @@ class ClientFutureManager(Actor):
     @handles(CloseManager)
     def on_close(self, message: CloseManager) -> None:
         """Have the scheduler cancel all; then end what is still open."""
+        self.leaving = True
         self.on_submissions(SubmissionsReady())
         reply = self.context.defer_reply()
 
@@ -261,7 +267,10 @@ class ClientFutureManager(Actor):
 
     def on_stop(self) -> None:
         """Leave no future open, and let go of the client, which refers to this actor."""
-        self._break(ClusterBrokenError("the cluster has ended"))
+        error = self.broken or ClusterBrokenError("the cluster has ended for this client")
+        self._break(error)
+        if not self.leaving:
+            self.surroundings.break_off(error)
         del self.surroundings
 
     def _break(self, error: Exception) -> None:

@@ -66,8 +66,7 @@ class ClientSession:
         self.closed = False
         self.broken: Exception | None = None
         self._pid = os.getpid()
-        # Re-entrant: a signal handler may close what the main thread is closing.
-        self._closing = threading.RLock()
+        self._closing = threading.RLock()  # a signal handler may close what is being closed
         self._task_ids = count((self.number << CLIENT_SHIFT) + 1)
         self._callbacks = CallbackThread(f"scaler-callbacks-{self.number}")
         self._output = OutputThread(f"scaler-output-{self.number}")
@@ -234,14 +233,11 @@ class ClientSession:
         if os.getpid() != self._pid:
             return
         with self._closing:
-            if self.closed:
+            if self._connection is None:
                 return
             self.credit.close()
-            try:
-                closing = self.manager.ask(CloseManager(CLOSE_GRACE_S), 2 * CLOSE_TIMEOUT_S)
-                closing.result()
-            except (ActorsError, TimeoutError):
-                self._end_open(ClientClosedError("the client was closed"))
+            if self.broken is None:
+                self._close_manager()
             self.closed = True
             connection, self._connection = self._connection, None
             if connection is not None:
@@ -249,6 +245,13 @@ class ClientSession:
             self._end_unsent(ClientClosedError("the client was closed"))
             self._output.close(CLOSE_TIMEOUT_S)
             self._callbacks.close(CLOSE_TIMEOUT_S)
+
+    def _close_manager(self) -> None:
+        try:
+            closing = self.manager.ask(CloseManager(CLOSE_GRACE_S), 2 * CLOSE_TIMEOUT_S)
+            closing.result(3 * CLOSE_TIMEOUT_S)
+        except (ActorsError, TimeoutError):
+            self._end_open(ClientClosedError("the client was closed"))
 
     def is_awaited(self) -> bool:
         """Whether somebody else holds an open future, or wants to be told of it.
@@ -269,8 +272,8 @@ class ClientSession:
             connection.client_dropped(self, end)
 
     def break_off(self, error: Exception) -> None:
-        """The node's thread has ended: every open future ends with `error`."""
-        self.broken = error
+        """Nobody answers any more: every open future ends with `error`, and those to come."""
+        self.broken = self.broken or error
         self.closed = True
         self.credit.close()
         self._end_open(error)

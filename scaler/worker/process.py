@@ -198,7 +198,10 @@ class ExecutorProcess:
         self._update_writers()
 
     def _on_readable(self) -> None:
-        self._read()
+        try:
+            self._read()
+        except Exception as error:  # a bug of ours; the poller would only stop listening
+            self._give_up(f"its message could not be handled: {error!r}")
 
     def _read(self) -> bool:
         """Read a bounded part of what is there and tell it; return whether more may come."""
@@ -211,7 +214,7 @@ class ExecutorProcess:
                 if data is None or len(data) < READ_BYTES:
                     break
         except FrameTooLongError as error:
-            self._give_up(str(error))
+            self._give_up(f"it sent a malformed frame: {error}")
         self._handle(frames)
         if data == b"":  # dead; or a task closed the socket: then it is of no use any more
             self._stop_listening()
@@ -225,7 +228,7 @@ class ExecutorProcess:
             try:
                 frame = _decode(data)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self._give_up(str(error))
+                self._give_up(f"it sent a malformed frame: {error}")
                 break
             if isinstance(frame, RowFrame):
                 self._tell_outputs(outputs)
@@ -251,7 +254,7 @@ class ExecutorProcess:
 
     def _give_up(self, reason: str) -> None:
         """Kill an executor that sends what no correct one sends."""
-        self._fault = f"it sent a malformed frame: {reason}"
+        self._fault = reason
         self._stop_listening()
         self.kill()
 

@@ -252,7 +252,7 @@ def test_the_end_of_the_clusters_thread_ends_every_future_with_its_cause(sign, u
         new = [thread for thread in threading.enumerate() if thread not in before]
         (thread,) = (thread for thread in new if thread.name.startswith("node-"))
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
+            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt)
         )
         for future in futures:
             assert isinstance(future.exception(BOUND_S), ClusterBrokenError)
@@ -262,6 +262,25 @@ def test_the_end_of_the_clusters_thread_ends_every_future_with_its_cause(sign, u
         until(lambda: not alive(pid))
     finally:
         client.close()
+
+
+@pytest.mark.parametrize("name", ["scheduler", "worker-1", "future-manager-1"])
+def test_the_end_of_one_of_its_actors_ends_every_future_with_its_cause(sign, name):
+    cluster = LocalCluster(workers=2)
+    client = Client(cluster)
+    try:
+        futures = [client.submit(sleep, sign.path) for _ in range(5)]
+        sign.wait()
+        cluster._roles.system.find(name).stop()
+        for future in futures:
+            assert isinstance(future.exception(BOUND_S), ClusterBrokenError)
+        with pytest.raises(ClusterBrokenError):
+            client.submit(pow, 2, 3)
+    finally:
+        start_s = time.monotonic()
+        client.close()
+        cluster.close()
+        assert time.monotonic() - start_s < 2
 
 
 def test_the_clusters_own_thread_refuses_to_wait_for_itself(cluster, client):

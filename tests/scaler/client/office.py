@@ -66,6 +66,7 @@ class Office:
         self.called_back: list[ScalerFuture] = []
         self.shown: list[TaskOutput] = []
         self.after: list[Callable[[], None]] = []
+        self.broken_off: list[Exception] = []
         self.submitted = 0
         self.scheduler = InboxRef("scheduler")
         self.kit = ActorHarness(ClientFutureManager, CLIENT, self.scheduler, self)
@@ -87,6 +88,9 @@ class Office:
 
     def after_shown(self, then: Callable[[], None]) -> None:
         self.after.append(then)
+
+    def break_off(self, error: Exception) -> None:
+        self.broken_off.append(error)
 
     # --- what futures need ------------------------------------------------------------------
 

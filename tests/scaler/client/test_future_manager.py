@@ -275,6 +275,14 @@ def test_stopping_leaves_no_future_open(office):
     for ended in (future, late):
         with pytest.raises(ClusterBrokenError, match="the cluster has ended"):
             ended.result(0)
+    assert [type(error) for error in office.broken_off] == [ClusterBrokenError]
+
+
+def test_a_manager_that_was_closed_breaks_nothing_off(office):
+    office.kit.ask(CloseManager(0.2))
+    office.kit.take_asked(ClientDisconnect).answer(ClientDisconnect(CLIENT, 0.0))
+    assert office.kit.stopped
+    assert office.broken_off == []
 
 
 def test_a_client_whose_number_is_taken_is_broken():
