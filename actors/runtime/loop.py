@@ -39,7 +39,9 @@ class NodeLoop:
         self._posted: deque[Callable[[], None]] = deque()
         self._finished = False
         self._checked_s = time.monotonic()
-        self._room = threading.Condition()
+        # Entered by itself: Ctrl-C in `Condition.__enter__` would leave it locked for good.
+        self._room_lock = threading.Lock()
+        self._room = threading.Condition(self._room_lock)
         self._room_wanted = 0
         self.node = NodeCore(
             name,
@@ -117,8 +119,9 @@ class NodeLoop:
         node.sleeping = True
         if node.ready or node.outgoing or self._posted:
             timeout_s = 0.0
-        self.poller.poll(LOST_WAKE_S if timeout_s is None else timeout_s)
-        node.sleeping = False
+        ready = self.poller.wait(LOST_WAKE_S if timeout_s is None else timeout_s)
+        node.sleeping = False  # before callbacks tell: this thread need not wake itself
+        self.poller.run(ready)
         while self._posted:
             self._posted.popleft()()
         node.run_ready()
@@ -129,7 +132,7 @@ class NodeLoop:
             self.links.flush()
         node.wake_waiters()
         if self._room_wanted:
-            with self._room:
+            with self._room_lock:
                 self._room.notify_all()
 
     def _forgive_lag(self, slept_s: float | None) -> None:
@@ -161,7 +164,7 @@ class NodeLoop:
         mailbox = cell.mailbox
         self._room_wanted += 1
         try:
-            with self._room:
+            with self._room_lock:
                 return self._room.wait_for(
                     lambda: len(mailbox.queue) < mailbox.size or self.node.closed, MAILBOX_WAIT_S
                 )

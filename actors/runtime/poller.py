@@ -80,9 +80,22 @@ class Poller:
         A callback may add and remove any file descriptor, also one that is due in this call. What a
         callback raises goes to `on_error`; only `KeyboardInterrupt` leaves this function.
         """
+        return self.run(self.wait(timeout_s))
+
+    def wait(self, timeout_s: float | None) -> list[tuple[int, int]]:
+        """Do the first half of `poll`: wait, and return what is ready, for `run`."""
+        if timeout_s is not None:
+            timeout_s = min(max(timeout_s, 0.0), _WAIT_S_MAX)
+        if self._epoll is not None:
+            return self._epoll.poll(timeout_s)
+        assert self._poll is not None
+        return self._poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))
+
+    def run(self, ready: list[tuple[int, int]]) -> int:
+        """Do the second half of `poll`: run the callbacks of what `wait` returned."""
         # Resolved first: a number that a callback closes and that is then opened anew as another
         # file has another entry, and must not get the old one's event.
-        due = [(fd, events, self._entries.get(fd)) for fd, events in self._wait(timeout_s)]
+        due = [(fd, events, self._entries.get(fd)) for fd, events in ready]
         count = 0
         for fd, events, entry in due:
             if entry is None:
@@ -109,14 +122,6 @@ class Poller:
         The kernel's list is shared with that process: nothing may be taken out of it here.
         """
         self.close()
-
-    def _wait(self, timeout_s: float | None) -> list[tuple[int, int]]:
-        if timeout_s is not None:
-            timeout_s = min(max(timeout_s, 0.0), _WAIT_S_MAX)
-        if self._epoll is not None:
-            return self._epoll.poll(timeout_s)
-        assert self._poll is not None
-        return self._poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))
 
     def _run(self, fd: int, callback: Callable[[], None]) -> int:
         try:

@@ -19,7 +19,7 @@ from scaler.executor.guard import TaskGuard
 from scaler.executor.interrupt import Interrupter
 from scaler.executor.output import TaskPrinter
 from scaler.executor.surroundings import Surroundings
-from scaler.protocol.executor import TOKEN, ExecutorConfig, ExecutorReady, Page, RowFrame
+from scaler.protocol.executor import KNOCK, TOKEN, ExecutorConfig, ExecutorReady, Page, RowFrame
 from scaler.protocol.tasks import Task
 
 
@@ -46,6 +46,20 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
         os._exit(1)
 
 
+def _blocking(claim_fd: int) -> int:
+    """Return the read end of the claim pipe with settings of its own.
+
+    The worker, who reads tokens back, must not block, and shares the settings of `claim_fd`. Where
+    there is no /proc that one is kept, and the executor waits for it before it reads.
+    """
+    try:
+        own = os.open(f"/proc/self/fd/{claim_fd}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return claim_fd
+    os.close(claim_fd)
+    return own
+
+
 def _await_death() -> NoReturn:
     """Start nothing any more: the worker kills this process for what the task left behind."""
     while True:
@@ -64,10 +78,9 @@ class Executor:
         self._pid = os.getpid()
         self._page = page
         self._channel = channel
-        self._claim_fd = claim_fd
-        self._idle = select.poll()
-        self._idle.register(claim_fd, select.POLLIN)
-        self._idle.register(channel.fd, select.POLLIN)
+        self._claim_fd = _blocking(claim_fd)
+        self._arrived = select.poll()
+        self._arrived.register(channel.fd, select.POLLIN)
         self._interrupter = Interrupter(page)
         self._interrupter.install()
         self._printer = TaskPrinter(channel, self._interrupter)
@@ -108,20 +121,23 @@ class Executor:
             page.running = 0
 
     def _claim(self) -> int:
-        """Block until a token is there, and take it: from now on the task is ours."""
+        """Block until a token is there, and take it: from now on the task is ours.
+
+        Only the pipe is waited for: a frame alone, whose token is about to follow, wakes nobody.
+        """
         while True:
             try:
-                # Non-blocking, because the worker, who reads tokens back, shares this setting.
                 token = os.read(self._claim_fd, TOKEN.size)
             except BlockingIOError:
-                # A token follows its whole frame, so a long one must be read without a claim.
-                if any(fd == self._channel.fd for fd, _ in self._idle.poll()):
-                    self._receive()
+                select.select((self._claim_fd,), (), ())
                 continue
             if not token:
                 raise EOFError
             ordinal: int = TOKEN.unpack(token)[0]
-            return ordinal
+            if ordinal != KNOCK:
+                return ordinal
+            while self._arrived.poll(0):  # a part of a long frame, whose token comes at its end
+                self._receive()
 
     def _await_body(self, ordinal: int) -> Task:
         bodies = self._channel.bodies

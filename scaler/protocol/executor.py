@@ -26,7 +26,10 @@ INTERRUPT_SIGNAL: Final[int] = (
 """A real-time signal that nothing else uses, where there are such signals."""
 
 TOKEN: Final = struct.Struct("<Q")
-"""One claim: the ordinal of a task."""
+"""One claim: the ordinal of a task, or `KNOCK`."""
+
+KNOCK: Final = 0
+"""No task: the executor shall read its socket, which is full."""
 
 FRAME_HEADER: Final = struct.Struct("<I")
 """Length of the frame that follows, bytes."""

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from scaler.protocol.executor import TOKEN
+from scaler.protocol.executor import KNOCK, TOKEN
 
 _READ_BYTES: Final = 65_536
 """What a pipe holds as a rule."""
@@ -38,6 +38,10 @@ class ClaimPipe:
         """Let the executor start these, after those pushed before."""
         self.unwritten += ordinals
         self.flush()
+
+    def knock(self) -> None:
+        """Have an executor that waits for a token read its socket, which is full."""
+        self.push((KNOCK,))
 
     def flush(self) -> None:
         """Write what there is room for."""

@@ -172,6 +172,7 @@ class ExecutorProcess:
             try:
                 sent = os.write(self._socket_fd, view)
             except BlockingIOError:
+                self._claims.knock()
                 break
             except OSError:  # it died; what is unsent can still be taken back
                 self._has_ended = True
