@@ -8,8 +8,8 @@ MAILBOX_MESSAGES: Final = 1_000_000
 MESSAGES_PER_RUN: Final = 64
 """Messages one actor handles before the next one has its turn."""
 
-PASSES_PER_TURN: Final = 16
-"""Times a turn goes round the ready actors before it looks at the sockets again."""
+RUNS_PER_TURN: Final = 128
+"""Runs of actors before a turn looks at the sockets and timers again."""
 
 MAILBOX_WAIT_S: Final = 60.0
 """How long `tell` from another thread waits for room in a full mailbox; then: dead letter."""

@@ -36,8 +36,12 @@ class LocalMessage(msgspec.Struct, frozen=True, eq=False):
     """Base of messages that stay within their process and may hold anything."""
 
 
-class Envelope(msgspec.Struct):
-    """One message on its way: what a mailbox holds. Not copied, not shared, so not frozen."""
+class Envelope(msgspec.Struct, gc=False):
+    """One message on its way: what a mailbox holds. Not copied, not shared, so not frozen.
+
+    Unknown to the garbage collector, which would look at each of many that wait; no cycle stays,
+    since a mailbox is emptied when its actor ends.
+    """
 
     message: Any
     sender: ActorRef | None = None
@@ -45,7 +49,7 @@ class Envelope(msgspec.Struct):
     """Number of the ask within the sender's node, 0 for a tell."""
 
 
-class Reply(msgspec.Struct):
+class Reply(msgspec.Struct, gc=False):
     """The answer to a request: a message, or an error of `actors.errors`."""
 
     request: int

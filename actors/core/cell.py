@@ -121,23 +121,27 @@ class Cell:
         waiting = len(queue)
         if waiting > self.mailbox.peak:
             self.mailbox.peak = waiting
-        handlers, clock = self.handlers, self.node.clock
+        handlers, clock, slow_s = self.handlers, self.node.clock, SLOW_HANDLER_S
         begun = clock()
-        count, handled = min(waiting, MESSAGES_PER_RUN), 0
-        while handled < count:
+        handled = 0
+        for _ in range(min(waiting, MESSAGES_PER_RUN)):
             item = queue.popleft()
             handled += 1
-            if type(item) is Envelope and not item.request and type(item.message) in handlers:
-                # What `handle` does with a tell, without its calls: most messages are tells.
+            if type(item) is Envelope and not item.request:
+                message = item.message
+                handler = handlers.get(type(message))
+            else:
+                message = handler = None
+            if handler is None:
+                self.handle(item)
+            else:  # what `handle` does with a tell, without its calls: most messages are tells
                 self.current = item
                 try:
-                    handlers[type(item.message)](self.actor, item.message)
+                    handler(self.actor, message)
                 except Exception as error:
                     self.failed(error)
-            else:
-                self.handle(item)
             ended = clock()
-            if ended - begun > SLOW_HANDLER_S:
+            if ended - begun > slow_s:
                 _warn_slow(self.ref.name, item, ended - begun)
             begun = ended
             if self.stop_requested:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.actor import DEFAULT_SUPERVISION, Actor, ActorContext, DeferredReply
 from actors.core.asks import OpenAsk
+from actors.core.refs import LocalRef
 from actors.limits import ASK_TIMEOUT_S
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef
@@ -68,6 +69,11 @@ class CellContext(ActorContext):
 
     def tell(self, ref: ActorRef, message: object) -> None:
         """Send `message` to `ref`."""
+        if type(ref) is LocalRef and len(ref.queue) < ref.size:  # `deliver`, without the call
+            ref.queue.append(Envelope(message, self._ref))
+            if not ref.cell.scheduled:
+                ref.announce()
+            return
         ref.deliver(Envelope(message, self._ref))
 
     def ask(

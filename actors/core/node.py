@@ -23,7 +23,7 @@ from actors.errors import (
     SystemClosedError,
 )
 from actors.future import AskFuture, settle_all
-from actors.limits import PASSES_PER_TURN
+from actors.limits import RUNS_PER_TURN
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
 from actors.signals import DeadLetterReason, Terminated
@@ -88,13 +88,12 @@ class NodeCore:
     # --- a turn -----------------------------------------------------------------------------
 
     def run_ready(self) -> None:
-        """Run the actors that have messages, in passes, until all is quiet (bounded)."""
+        """Run the actors that have messages, one after the other, until all is quiet (bounded)."""
         ready = self.ready
-        for _ in range(PASSES_PER_TURN):
+        for _ in range(RUNS_PER_TURN):
             if not ready:
                 return
-            for _ in range(len(ready)):
-                ready.popleft().run()
+            ready.popleft().run()
 
     def fire(self) -> None:
         """Handle the timers that are due, and end the asks whose deadline has passed."""

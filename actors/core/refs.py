@@ -23,11 +23,13 @@ CURRENT_NODE: ContextVar[NodeCore] = ContextVar("CURRENT_NODE")
 class LocalRef(ActorRef):
     """A ref to an actor of this node: its messages are put straight into the mailbox."""
 
-    __slots__ = ("cell",)
+    __slots__ = ("cell", "queue", "size")
 
     def __init__(self, address: Address, cell: Cell) -> None:
         super().__init__(address)
         self.cell = cell
+        self.queue = cell.mailbox.queue
+        self.size = cell.mailbox.size
 
     def tell(self, message: object) -> None:
         """Send `message`; see `ActorRef.tell`."""
@@ -49,19 +51,23 @@ class LocalRef(ActorRef):
         The flag `scheduled` makes one entry per run in the node's ready list: the node clears it
         before it looks at the queue, so an append is either seen by that run or schedules another.
         """
-        cell = self.cell
-        mailbox = cell.mailbox
-        node = cell.node
-        if len(mailbox.queue) >= mailbox.size and not node.make_room(cell, envelope):
+        queue = self.queue
+        if len(queue) >= self.size and not self.cell.node.make_room(self.cell, envelope):
             return
-        mailbox.queue.append(envelope)
-        if not cell.scheduled:
-            cell.scheduled = True
-            node.ready.append(cell)
-            if node.sleeping:
-                node.wake()
-            if node.closed:
-                node.drain()
+        queue.append(envelope)
+        if not self.cell.scheduled:
+            self.announce()
+
+    def announce(self) -> None:
+        """Have the node run the actor, which has a message. Thread-safe."""
+        cell = self.cell
+        node = cell.node
+        cell.scheduled = True
+        node.ready.append(cell)
+        if node.sleeping:
+            node.wake()
+        if node.closed:
+            node.drain()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return restore_ref, (self.address,)
