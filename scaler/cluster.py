@@ -13,7 +13,8 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
 from importlib import import_module
 from itertools import count
 from types import TracebackType
@@ -93,7 +94,7 @@ class LocalCluster:
         if not cancel_grace >= 0:
             raise ValueError(f"cancel_grace must be 0 or more seconds, got {cancel_grace!r}")
         self._pid = os.getpid()
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()  # a signal handler may close what is being closed
         self.closed = False
         self.broken: Exception | None = None
         self._decided = threading.Event()
@@ -105,6 +106,7 @@ class LocalCluster:
         self._dropped = weakref.finalize(self, self._roles.dropped)
         self._dropped.atexit = False
         _clusters.add(self)
+        _close_at_exit()
 
     def _start(
         self,
@@ -121,10 +123,10 @@ class LocalCluster:
             launch_now=True,
             on_broken=weakly(self._on_node_broken),
         )
-        # Only now, while the launcher starts: this import takes longer than all else here.
-        from scaler.roles import Roles
-
         try:
+            # Only now, while the launcher starts: this import takes longer than all else here.
+            from scaler.roles import Roles
+
             roles = Roles(
                 thread,
                 self.slots,
@@ -135,7 +137,11 @@ class LocalCluster:
             import_module("scaler.client.calls")  # what clients need, while executors start
             self._await_executor(roles, start_timeout)
         except (ActorsError, OSError) as error:
+            _end(thread)
             raise ClusterStartError(f"the cluster did not start: {error}") from error
+        except BaseException:  # Ctrl-C
+            _end(thread)
+            raise
         return roles
 
     def _await_executor(self, roles: Roles, timeout_s: float) -> None:
@@ -166,6 +172,8 @@ class LocalCluster:
     def attach(self, session: ClientSession) -> None:
         """Note a client, to be told if the cluster breaks."""
         self._sessions[session.number] = session
+        if self.broken is not None:  # just now, so that it was not told
+            session.break_off(self.broken)
 
     def detach(self, session: ClientSession) -> None:
         """Forget a client."""
@@ -193,14 +201,12 @@ class LocalCluster:
         """Cancel all tasks of all clients, end all processes. Bounded; twice is fine."""
         if os.getpid() != self._pid:
             return
-        with self._closing:
-            if self.closed:
-                return
+        with self._closing:  # whatever is closed already does nothing
             for session in list(self._sessions.values()):
                 session.close()
             self.closed = True
-            self._dropped.detach()
             self._roles.close()
+            self._dropped.detach()
 
     def __enter__(self) -> Self:
         return self
@@ -261,6 +267,12 @@ def refuse_inside_task() -> None:
             "a cluster cannot be started inside a task; submit from the program that owns the "
             "client, or return what is to be submitted"
         )
+
+
+def _end(thread: NodeThread) -> None:
+    """End what was started on the way to a failure, which is what the caller shall hear of."""
+    with suppress(ActorsError):
+        thread.close()
 
 
 def _checked_workers(workers: int) -> int:
@@ -370,4 +382,10 @@ def _close_all() -> None:
         cluster.close()
 
 
-atexit.register(_close_all)
+@cache
+def _close_at_exit() -> None:
+    """Have clusters closed at exit, before the systems that they live in.
+
+    What is registered later is called earlier, and the systems' module has been imported by now.
+    """
+    atexit.register(_close_all)

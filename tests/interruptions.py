@@ -8,8 +8,6 @@ from itertools import count
 from types import FrameType
 from typing import Any
 
-_OURS = ("/actors/", "/scaler/")
-
 
 def ctrl_c() -> None:
     """Do what Python does at Ctrl-C."""
@@ -17,28 +15,33 @@ def ctrl_c() -> None:
 
 
 def interruptions(
-    call: Callable[[], object], handler: Callable[[], object] = ctrl_c
+    call: Callable[[], object],
+    handler: Callable[[], object] = ctrl_c,
+    within: tuple[str, ...] = ("/actors/", "/scaler/"),
 ) -> Iterator[str]:
     """Call again and again, interrupted at one point later each time; yield where that was.
 
-    Signals are looked for when a Python function is entered and when a C function has returned.
-    Ends with the first call that is over before its turn comes.
+    Signals are looked for when a Python function is entered and when a C function has returned;
+    here, in files whose path has one of `within` in it. Ends with the first call that is over
+    before its turn comes.
     """
     for point in count(1):
-        where = _interrupt(call, handler, point)
+        where = _interrupt(call, handler, within, point)
         if not where:
             return
         yield where
 
 
-def _interrupt(call: Callable[[], object], handler: Callable[[], object], point: int) -> str:
+def _interrupt(
+    call: Callable[[], object], handler: Callable[[], object], within: tuple[str, ...], point: int
+) -> str:
     seen = 0
     where = ""
 
     def profile(frame: FrameType, event: str, _argument: Any) -> None:
         nonlocal seen, where
         file = frame.f_code.co_filename
-        if event in ("call", "c_return") and any(part in file for part in _OURS):
+        if event in ("call", "c_return") and any(part in file for part in within):
             seen += 1
             if seen == point:
                 sys.setprofile(None)

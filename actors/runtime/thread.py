@@ -84,7 +84,7 @@ class NodeThread:
         Raises:
             SystemClosedError: the thread did not end in time.
         """
-        if self._ready.is_set() and self._error is None:
+        if self._ready.wait(timeout_s) and self._error is None:
             self.loop.finish()
         self._thread.join(2 * timeout_s)
         if self._thread.is_alive():

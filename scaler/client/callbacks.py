@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterable
-from threading import Condition, Thread, current_thread
+from threading import Condition, RLock, Thread, current_thread
 from time import monotonic
 
 from actors import LazyFuture
@@ -23,7 +23,9 @@ class CallbackThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._due: deque[LazyFuture] = deque()
-        self._changed = Condition()
+        # Entered by itself: Ctrl-C in `Condition.__enter__` would leave it locked for good.
+        self._lock = RLock()
+        self._changed = Condition(self._lock)
         self._thread: Thread | None = None
         self._closing = False
 
@@ -35,7 +37,7 @@ class CallbackThread:
 
         After `close` too: a thread is started for them and ends after them.
         """
-        with self._changed:
+        with self._lock:
             self._due.extend(futures)
             if not self._due:
                 return
@@ -50,7 +52,7 @@ class CallbackThread:
         Called from a callback, it does not wait.
         """
         deadline = monotonic() + timeout_s
-        with self._changed:
+        with self._lock:
             self._closing = True
             self._changed.notify_all()
             thread = self._thread
@@ -80,7 +82,7 @@ class CallbackThread:
             del future
 
     def _next(self) -> LazyFuture | None:
-        with self._changed:
+        with self._lock:
             while not self._due:
                 if self._closing:
                     self._thread = None

@@ -132,24 +132,25 @@ class ScalerFuture(LazyFuture[T]):
     def _open(self) -> None:
         """Open the payload, in one thread, outside the lock: opening runs the user's code."""
         me = get_ident()
-        with LOCK:
-            while self._opener not in (0, me, -me) and self._row is not None:
-                self._opener = -abs(self._opener)
-                _OPENED.wait()
-            row = self._row
-            if row is None:
-                return
-            self._opener = me
-        try:
+        try:  # all of it: Ctrl-C may come where a lock is let go
+            with LOCK:
+                while self._opener not in (0, me, -me) and self._row is not None:
+                    self._opener = -abs(self._opener)
+                    _OPENED.wait()
+                row = self._row
+                if row is None:
+                    return
+                self._opener = me
             self._result, self._exception = _open_row(row)
             self._drop_payload(row)
             if self._state != FINISHED:  # given up meanwhile
                 self._result = self._exception = None
         finally:
             with LOCK:
-                if self._opener < 0:  # others wait
-                    _OPENED.notify_all()
-                self._opener = 0
+                if self._opener in (me, -me):
+                    if self._opener < 0:  # others wait
+                        _OPENED.notify_all()
+                    self._opener = 0
 
     def _drop_payload(self, row: TaskRow) -> None:
         if len(row.payload) > _SMALL_BYTES:

@@ -233,16 +233,14 @@ class ClientSession:
         if os.getpid() != self._pid:
             return
         with self._closing:
-            if self._connection is None:
-                return
             self.credit.close()
-            if self.broken is None:
+            if not self.closed:
                 self._close_manager()
             self.closed = True
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.detach(self)
-            self._end_unsent(ClientClosedError("the client was closed"))
+            self._end_open(ClientClosedError("the client was closed"))
             self._output.close(CLOSE_TIMEOUT_S)
             self._callbacks.close(CLOSE_TIMEOUT_S)
 
@@ -277,12 +275,9 @@ class ClientSession:
         self.closed = True
         self.credit.close()
         self._end_open(error)
-        self._end_unsent(error)
 
     def _end_open(self, error: Exception) -> None:
         for future, _ in list(self.open.values()):
             future.set_error(error)
-
-    def _end_unsent(self, error: Exception) -> None:
         for submission in self.submissions.take_all():
             submission.future.set_error(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 
 import msgspec
 
@@ -51,5 +52,8 @@ class Submissions:
     def take_all(self) -> list[Submission]:
         """Take what is there. The count goes up first: what is put from now on is announced."""
         self._taken += 1
-        waiting = self.waiting
-        return [waiting.popleft() for _ in range(len(waiting))]
+        waiting, taken = self.waiting, []
+        with suppress(IndexError):  # a thread that closes the client takes some too
+            for _ in range(len(waiting)):
+                taken.append(waiting.popleft())  # noqa: PERF401 - keeps those before an error
+        return taken

@@ -1,0 +1,92 @@
+"""Ends that come in the middle of something, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from scaler import Client, ClusterBrokenError
+from tests.interruptions import interruptions
+
+pytestmark = [
+    pytest.mark.usefixtures("by_value"),
+    pytest.mark.skipif(sys.platform != "linux", reason="needs pidfds"),
+]
+
+BOUND_S = 20.0
+LONG_S = 60.0
+
+
+def test_a_signal_handler_may_close_the_client_that_is_being_closed(sign):
+    def resist(path: str, owner: int) -> None:
+        with open(path, "w") as file:
+            file.write("runs")
+        while True:
+            try:
+                time.sleep(LONG_S)
+            except BaseException:
+                os.kill(owner, signal.SIGUSR1)
+
+    closed_by_handler: list[bool] = []
+
+    def handler(*_: object) -> None:
+        client.close()
+        closed_by_handler.append(client.closed)
+
+    client = Client(workers=1)
+    client.submit(resist, sign.path, os.getpid())
+    sign.wait()
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        client.close()  # it interrupts the task, which sends the signal and has to be killed
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert closed_by_handler == [True]
+
+
+def test_closing_a_client_of_a_broken_cluster_ends_its_threads():
+    with Client(workers=1) as client:
+        future = client.submit(time.sleep, LONG_S)
+        told = threading.Event()
+        future.add_done_callback(lambda _: told.set())
+        os.kill(client.cluster._roles.system.launcher.pid, signal.SIGKILL)
+        assert isinstance(future.exception(BOUND_S), ClusterBrokenError)
+        assert told.wait(BOUND_S)
+
+
+PROGRAM = """
+    import os, time
+    from scaler import Client
+
+    def task():
+        try:
+            time.sleep(60)
+        finally:
+            os.write(1, b"has cleaned up\\n")
+
+    future = Client(workers=1).submit(task)
+    future.add_done_callback(lambda future: print(future.cancel_outcome.value, flush=True))
+    while not future.running():
+        time.sleep(0.001)
+"""
+
+
+def test_at_the_end_of_the_program_tasks_clean_up_and_their_futures_are_cancelled():
+    command = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, check=False)
+    assert (run.stdout, run.stderr) == ("has cleaned up\ncanceled\n", "")
+
+
+def test_ctrl_c_in_a_start_leaves_nothing_behind():
+    def start() -> None:
+        Client(workers=1).close()
+
+    points = len([*interruptions(start, within=("/cluster.py", "/roles.py"))])
+    assert points > 20
