@@ -127,19 +127,18 @@ class Cell:
         for _ in range(min(waiting, MESSAGES_PER_RUN)):
             item = queue.popleft()
             handled += 1
-            if type(item) is Envelope and not item.request:
-                message = item.message
-                handler = handlers.get(type(message))
-            else:
-                message = handler = None
-            if handler is None:
-                self.handle(item)
-            else:  # what `handle` does with a tell, without its calls: most messages are tells
+            if (
+                type(item) is Envelope
+                and not item.request
+                and (handler := handlers.get(type(item.message))) is not None
+            ):  # what `handle` does with a tell, without its calls: most messages are tells
                 self.current = item
                 try:
-                    handler(self.actor, message)
+                    handler(self.actor, item.message)
                 except Exception as error:
                     self.failed(error)
+            else:
+                self.handle(item)
             ended = clock()
             if ended - begun > slow_s:
                 _warn_slow(self.ref.name, item, ended - begun)
