@@ -17,25 +17,27 @@ class Wakeup:
 
     def __init__(self, poller: Poller) -> None:
         """Make the pipe and have `poller` empty it."""
+        self._fds: list[int] = []
+        # Held while the pipe is in use. Re-entrant: a finalizer inside `ring` may ring again.
+        self._using = threading.RLock()
         self._read, self._write = os.pipe()
-        self._fds = [self._read, self._write]
+        self._fds += (self._read, self._write)
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self._open = True
-        # Held while the pipe is in use. Re-entrant: a finalizer inside `ring` may ring again.
-        self._using = threading.RLock()
         poller.add_reader(self._read, self._empty)
 
     def ring(self) -> None:
         """End the poller's sleep, or its next one. After `close` nothing happens."""
-        with self._using:
-            if self._open:
-                try:
+        try:
+            with self._using:
+                if self._open:
                     os.write(self._write, b"\0")
-                except BlockingIOError:
-                    pass  # full: it will wake anyway
-        if not self._open:
-            self._close_pipe()
+        except BlockingIOError:
+            pass  # full: it will wake anyway
+        finally:
+            if not self._open:
+                self._close_pipe()
 
     def close(self) -> None:
         """Close the pipe; if a `ring` uses it just now, that one does.
@@ -49,6 +51,9 @@ class Wakeup:
         """Close the copies in a fork, where a thread that was in `ring` does not exist."""
         self._using = threading.RLock()
         self.close()
+
+    def __del__(self) -> None:
+        self._close_pipe()  # Ctrl-C came in a `ring` that should have
 
     def _close_pipe(self) -> None:
         if self._using.acquire(blocking=False):
