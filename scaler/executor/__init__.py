@@ -6,7 +6,7 @@
     output         what the task prints
     surroundings   put back after each task: signal mask, handler, working directory, streams
     leftovers      threads and processes that a stopped task left behind
-    channel        the socket to the worker
+    channel        the pipes from and to the worker
 
 Nothing here decides; the worker does.
 """

@@ -1,4 +1,4 @@
-"""The executor's end of the socket to its worker: task bodies come in, rows and output go out."""
+"""The executor's ends of the pipes: task bodies come in, rows and output go out."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _decode_run_tasks: Callable[[bytes], RunTasks] = msgspec.msgpack.Decoder(RunTask
 class Channel:
     """Frames out from any thread, bodies in on the main thread. Both block."""
 
-    def __init__(self, fd: int) -> None:
-        """Use the stream socket `fd`, which must be blocking."""
-        self.fd = fd
+    def __init__(self, tasks_fd: int, answers_fd: int) -> None:
+        """Read `tasks_fd` and write `answers_fd`; both must block."""
+        self.tasks_fd = tasks_fd
+        self.answers_fd = answers_fd
         self.bodies: dict[int, Task] = {}
         """Ordinal to task, for tasks received and not begun."""
         self.functions: dict[bytes, Function] = {}
@@ -59,26 +60,28 @@ class Channel:
             EOFError: the worker closed its end.
             OSError: the worker is gone.
         """
-        data = os.read(self.fd, READ_BYTES)
+        data = os.read(self.tasks_fd, READ_BYTES)
         if not data:
             raise EOFError
         for frame in self._cutter.cut(data):
             self._accept(_decode_run_tasks(frame))
 
     def abandon(self) -> None:
-        """Forget the socket, in a forked child: it is the parent's. `send` raises from now on."""
+        """Forget the pipes, in a forked child: they are the parent's. `send` raises from now on."""
         self._lock = threading.RLock()  # another thread may have held it at the fork
         self._queue.clear()
         self._is_sending = False
-        fd, self.fd = self.fd, -1
-        with contextlib.suppress(OSError):
-            os.close(fd)
+        fds = self.tasks_fd, self.answers_fd
+        self.tasks_fd = self.answers_fd = -1
+        for fd in fds:
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
     def _write(self, data: bytearray) -> None:
-        sent = os.write(self.fd, data)
+        sent = os.write(self.answers_fd, data)
         while sent < len(data):  # a signal handler ran in between
             with memoryview(data) as view, view[sent:] as rest:
-                sent += os.write(self.fd, rest)
+                sent += os.write(self.answers_fd, rest)
 
     def _accept(self, frame: RunTasks) -> None:
         self.bodies.update(zip(frame.ordinals, frame.tasks, strict=True))

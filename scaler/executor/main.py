@@ -28,16 +28,16 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
 
     Args:
         payload: an `ExecutorConfig`.
-        fds: socket, page, read end of the claim pipe.
+        fds: pipe of tasks, pipe of answers, page, read end of the claim pipe.
     """
     place.inside_task = True
     for fd in fds:
         os.set_inheritable(fd, False)
-    socket_fd, page_fd, claim_fd = fds
+    tasks_fd, answers_fd, page_fd, claim_fd = fds
     page = Page(memoryview(mmap.mmap(page_fd, Page.SIZE_BYTES)))
     os.close(page_fd)
     config = msgspec.msgpack.decode(payload, type=ExecutorConfig)
-    executor = Executor(config, page, Channel(socket_fd), claim_fd)
+    executor = Executor(config, page, Channel(tasks_fd, answers_fd), claim_fd)
     try:
         executor.run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -80,7 +80,7 @@ class Executor:
         self._channel = channel
         self._claim_fd = _blocking(claim_fd)
         self._arrived = select.poll()
-        self._arrived.register(channel.fd, select.POLLIN)
+        self._arrived.register(channel.tasks_fd, select.POLLIN)
         self._interrupter = Interrupter(page)
         self._interrupter.install()
         self._printer = TaskPrinter(channel, self._interrupter)
@@ -154,7 +154,7 @@ class Executor:
         self._page.item = index
 
     def _let_go(self) -> None:
-        """Run in every forked child of a task: page, socket and claims are the parent's."""
+        """Run in every forked child of a task: page, pipes and claims are the parent's."""
         self._is_forked = True
         self._interrupter.armed = 0
         self._printer.abandon()

@@ -1,6 +1,6 @@
-"""Frames on a stream socket: 4 bytes of length, little endian, then MessagePack.
+"""Frames on a pipe: 4 bytes of length, little endian, then MessagePack.
 
-Both ends use this: the executor on its blocking socket, the worker on its non-blocking one.
+Both ends use this: the executor on its blocking ends, the worker on its non-blocking ones.
 """
 
 from __future__ import annotations

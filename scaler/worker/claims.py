@@ -40,7 +40,7 @@ class ClaimPipe:
         self.flush()
 
     def knock(self) -> None:
-        """Have an executor that waits for a token read its socket, which is full."""
+        """Have an executor that waits for a token read its pipe of tasks, which is full."""
         self.push((KNOCK,))
 
     def flush(self) -> None:

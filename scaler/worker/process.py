@@ -1,8 +1,9 @@
-"""The real executor port: a child of the launcher, a socket, a claim pipe, a shared page."""
+"""The real executor port: a child of the launcher, three pipes, a shared page."""
 
 from __future__ import annotations
 
-import _socket
+import contextlib
+import fcntl
 import mmap
 import os
 import tempfile
@@ -29,8 +30,9 @@ from scaler.worker.claims import ClaimPipe
 from scaler.worker.port import ExecutorExited, ExecutorPrinted, ExecutorRows, ExecutorUp
 
 _ENTRY: Final = "scaler.executor.main:main"
+_ANSWERS_BYTES: Final = 1 << 18
 _READS: Final = 64
-"""Reads of one socket in a row, before others have their turn."""
+"""Reads of one pipe in a row, before others have their turn."""
 
 _decode: Callable[[bytes], ExecutorFrame] = msgspec.msgpack.Decoder(ExecutorFrame).decode
 
@@ -67,7 +69,7 @@ class ExecutorProcess:
         """Frames, and the ordinals whose tokens follow each of them."""
         self._is_up = False
         self._has_ended = False
-        """Nothing more comes over the socket, and nothing need be sent."""
+        """Nothing more comes over the pipe, and nothing need be sent."""
         self._has_exited = False
         self._is_closed = False
         self._fault = ""
@@ -75,21 +77,24 @@ class ExecutorProcess:
         self._memory = mmap.mmap(page_fd, Page.SIZE_BYTES)
         self._page = Page(memoryview(self._memory))
         self._claims = ClaimPipe()
-        ours, theirs = _socket.socketpair()
-        ours.setblocking(False)
-        self._socket_fd = ours.detach()
+        tasks_fd, self._tasks_fd = os.pipe()
+        self._answers_fd, answers_fd = os.pipe()
+        os.set_blocking(self._tasks_fd, False)
+        os.set_blocking(self._answers_fd, False)
+        _enlarge(self._answers_fd)
         self._cutter = FrameCutter()
         payload = msgspec.msgpack.encode(ExecutorConfig(worker))
-        fds = (theirs.fileno(), page_fd, self._claims.read_fd)
+        fds = (tasks_fd, answers_fd, page_fd, self._claims.read_fd)
         try:
             self._child = launcher.launch(_ENTRY, payload, fds, on_exit=self._on_exit)
         except BaseException:
             self.close()
             raise
         finally:
-            theirs.close()
+            os.close(tasks_fd)
+            os.close(answers_fd)
             os.close(page_fd)
-        poller.add_reader(self._socket_fd, self._on_readable)
+        poller.add_reader(self._answers_fd, self._on_readable)
 
     def __repr__(self) -> str:
         state = "exited" if self._has_exited else "up" if self._is_up else "starting"
@@ -103,7 +108,7 @@ class ExecutorProcess:
         dropped: Sequence[int] = (),
         forgotten: Sequence[bytes] = (),
     ) -> None:
-        """Send tasks; what the socket has no room for is sent later."""
+        """Send tasks; what the pipe has no room for is sent later."""
         ordinals = tuple(ordinals)
         frame = RunTasks(ordinals, tuple(tasks), tuple(functions), tuple(dropped), tuple(forgotten))
         self._unsent.append((memoryview(pack_frame(frame)), ordinals))
@@ -158,7 +163,8 @@ class ExecutorProcess:
         self._is_closed = True
         self._stop_listening()
         self._poller.remove_writer(self._claims.write_fd)
-        os.close(self._socket_fd)
+        os.close(self._tasks_fd)
+        os.close(self._answers_fd)
         self._claims.close()
         self._unsent.clear()
         self._page.release()
@@ -170,7 +176,7 @@ class ExecutorProcess:
         while self._unsent and not self._has_ended:
             view, ordinals = self._unsent[0]
             try:
-                sent = os.write(self._socket_fd, view)
+                sent = os.write(self._tasks_fd, view)
             except BlockingIOError:
                 self._claims.knock()
                 break
@@ -186,9 +192,9 @@ class ExecutorProcess:
 
     def _update_writers(self) -> None:
         if self._unsent and not self._has_ended:
-            self._poller.add_writer(self._socket_fd, self._flush)
+            self._poller.add_writer(self._tasks_fd, self._flush)
         else:
-            self._poller.remove_writer(self._socket_fd)
+            self._poller.remove_writer(self._tasks_fd)
         if self._claims.unwritten and not self._has_ended:
             self._poller.add_writer(self._claims.write_fd, self._flush_claims)
         else:
@@ -210,14 +216,14 @@ class ExecutorProcess:
         data: bytes | None = None
         try:
             for _ in range(_READS):
-                data = _read_some(self._socket_fd)
+                data = _read_some(self._answers_fd)
                 frames += self._cutter.cut(data or b"")
                 if data is None or len(data) < READ_BYTES:
                     break
         except FrameTooLongError as error:
             self._give_up(f"it sent a malformed frame: {error}")
         self._handle(frames)
-        if data == b"":  # dead; or a task closed the socket: then it is of no use any more
+        if data == b"":  # dead; or a task closed the pipe: then it is of no use any more
             self._stop_listening()
             self.kill()
         return bool(data) and not self._fault
@@ -261,8 +267,8 @@ class ExecutorProcess:
 
     def _stop_listening(self) -> None:
         self._has_ended = True
-        self._poller.remove_reader(self._socket_fd)
-        self._poller.remove_writer(self._socket_fd)
+        self._poller.remove_reader(self._answers_fd)
+        self._poller.remove_writer(self._tasks_fd)
 
     def _on_exit(self, status: ExitStatus) -> None:
         if not self._is_closed:
@@ -282,6 +288,13 @@ def _read_some(fd: int) -> bytes | None:
         return None
     except OSError:  # it died with bytes of ours unread
         return b""
+
+
+def _enlarge(pipe_fd: int) -> None:
+    """Let a pipe hold some thousand rows, so that the executor goes on while nobody reads."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # this user has used up the kernel's allowance
+            fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, _ANSWERS_BYTES)
 
 
 def _open_page() -> int:

@@ -133,7 +133,7 @@ class Worker(Actor):
         for row in message.rows:
             sent = self.ledger.sent.get(row.ordinal)
             if sent is None or sent.task.task_id != row.task_id:
-                continue  # no executor of ours sends this: user code has written to its socket
+                continue  # no executor of ours sends this: user code has written to its pipe
             if row.unclean:
                 self.kill()  # it waits for that
                 if row.status is RowStatus.INTERRUPTED and row.ordinal in self.cancels.orders:
