@@ -52,7 +52,14 @@ class NodeThread:
         self._error: BaseException | None = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, name=f"node-{name}", daemon=True)
-        self._thread.start()
+        self._unwanted = False
+        try:
+            self._thread.start()
+        except BaseException:  # Ctrl-C while it comes up: nobody will hold it, nobody can end it
+            self._unwanted = True
+            if self._ready.is_set() and self._error is None:
+                self.loop.finish()
+            raise
 
     def wait_ready(self) -> None:
         """Wait until the loop runs.
@@ -121,6 +128,8 @@ class NodeThread:
             if self._launcher is not None:
                 self._launcher.attach(poller)
             self._ready.set()
+            if self._unwanted:
+                self.loop.finish()
             self.loop.run()
         except BaseException as error:
             self._end_broken(error)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from actors import Actor, ActorSystem, handles
+import sys
+import threading
+
+from actors import Actor, ActorSystem, NodeThread, handles
 from tests.interruptions import interruptions
 
 BOUND_S = 10.0
@@ -63,3 +66,22 @@ def test_ctrl_c_anywhere_in_a_close_leaves_one_that_ends_all():
         system._thread._thread.join(BOUND_S)
         assert not system._thread.is_alive(), where
         system = ActorSystem()
+
+
+def test_ctrl_c_while_a_thread_comes_up_ends_it(until):
+    def start() -> None:
+        NodeThread("interrupted").close()
+
+    def running() -> list[threading.Thread]:
+        threads = threading.enumerate()
+        return [one for one in threads if one.name == "node-interrupted" and one.ident]
+
+    def ctrl_c_once_it_runs() -> None:
+        if sys._getframe(2).f_code.co_qualname == "Event.wait":  # for its sign of life
+            until(running)
+            raise KeyboardInterrupt
+
+    for where in interruptions(start, ctrl_c_once_it_runs, within=("/threading.py",)):
+        until(lambda: not running())
+        if where.startswith("Event.wait"):
+            break
