@@ -187,6 +187,7 @@ class _Run:
 
     def _arrive(self) -> None:
         """Wait until a chunk ends, and take in what came of it."""
+        self._order[0].future.session.check_may_wait()  # a fork of the program would wait for good
         future = self._arrivals.take()
         chunk = self._open.pop(future)
         try:

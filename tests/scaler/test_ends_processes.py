@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from scaler import Client, ClusterBrokenError
+from scaler import Client, ClusterBrokenError, ForkedClientError
 from tests.interruptions import interruptions
 
 pytestmark = [
@@ -82,6 +82,24 @@ def test_at_the_end_of_the_program_tasks_clean_up_and_their_futures_are_cancelle
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, check=False)
     assert (run.stdout, run.stderr) == ("has cleaned up\ncanceled\n", "")
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_that_reads_an_imap_on_is_told_whose_it_is():
+    with Client(workers=1) as client:
+        values = client.imap(abs, range(100_000))
+        assert next(values) == 0
+        child = os.fork()
+        if not child:
+            try:
+                signal.alarm(int(BOUND_S))
+                list(values)
+            except ForkedClientError:
+                os._exit(7)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        values.close()
 
 
 def test_ctrl_c_in_a_start_leaves_nothing_behind():
