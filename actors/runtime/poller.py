@@ -50,6 +50,18 @@ class Poller:
         entry.reader = callback
         self._register(fd, entry)
 
+    def add_alarm(self, fd: int) -> bool:
+        """Let every write to the eventfd `fd` end a wait. Nobody has to read it.
+
+        Returns:
+            False where that cannot be had: read it then.
+        """
+        if self._epoll is None:
+            return False
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
+        self._entries[fd] = _Entry()
+        return True
+
     def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `fd` is writable: keep it only while bytes are pending."""
         entry = self._entries.get(fd) or _Entry()

@@ -113,11 +113,11 @@ class Executor:
                 raise ForkedTaskError
             printer.finish()
             printer.task_id = None
-            self._surroundings.put_back()
             page.ended = ordinal
             channel.send(RowFrame(row))
             if row.unclean:
                 _await_death()
+            self._surroundings.put_back()
             page.running = 0
 
     def _claim(self) -> int:
