@@ -203,10 +203,12 @@ class LazyFuture(Future[T]):
             self.add_waiter(arrivals)
             arrivals.take(timeout=None if timeout is None else max(timeout, 0.0))
         except Empty:
+            self.remove_waiter(arrivals)
             if self._state in OPEN:
                 raise TimeoutError from None
-        finally:
+        except BaseException:  # Ctrl-C
             self.remove_waiter(arrivals)
+            raise
 
     def _finish(self, state: str) -> None:
         """Enter a final state and wake who waits, the lock being held."""

@@ -39,6 +39,8 @@ class NodeLoop:
         self._posted: deque[Callable[[], None]] = deque()
         self._finished = False
         self._checked_s = time.monotonic()
+        self._timeout_s: float | None = 0.0
+        """How long the next poll may wait."""
         # Entered by itself: Ctrl-C in `Condition.__enter__` would leave it locked for good.
         self._room_lock = threading.Lock()
         self._room = threading.Condition(self._room_lock)
@@ -115,7 +117,7 @@ class NodeLoop:
 
     def _turn(self) -> None:
         node = self.node
-        timeout_s = self._sleep_s()
+        timeout_s = self._timeout_s
         node.sleeping = True
         if node.ready or node.outgoing or self._posted:
             timeout_s = 0.0
@@ -130,10 +132,15 @@ class NodeLoop:
         node.run_ready()
         if node.outgoing:
             self.links.flush()
-        node.wake_waiters()
         if self._room_wanted:
             with self._room_lock:
                 self._room.notify_all()
+        # Looked up before the waiters are woken: then only the poll is left, which lets them run.
+        self._timeout_s = self._sleep_s()
+        timers = node.timers.last_serial
+        node.wake_waiters()
+        if node.timers.last_serial != timers:
+            self._timeout_s = self._sleep_s()
 
     def _forgive_lag(self, slept_s: float | None) -> None:
         """Stop the node's clock for as long as this process was stalled since the last turn.
