@@ -54,6 +54,7 @@ $(VENV)/.installed-bench: EXTRAS := [bench]
 $(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-bench: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "Installing scaler-actors$(EXTRAS) into $(VENV) ..."
 	@$(call quietly,$(VENV)/pip.log,$(BIN)/python -m pip install --disable-pip-version-check --editable '.$(EXTRAS)')
+	@$(BIN)/python -m compileall -q actors scaler  # as pip does with what it copies
 	@touch $@
 
 $(BIN)/python:

@@ -29,6 +29,9 @@ SubmitChunk: TypeAlias = Callable[[list[Item]], ScalerFuture]
 Cancel: TypeAlias = Callable[[list[ScalerFuture], float], object]
 """Cancels these futures in this order; waits at most so many seconds for the confirms."""
 
+PIECE_ITEMS: Final = 64
+"""Items taken between two looks at the clock, at most."""
+
 FILL_S: Final = 0.01
 """A chunk is submitted as it is when its items took so long to come."""
 
@@ -179,7 +182,7 @@ class _Run:
         while len(items) < size and (not items or monotonic() < deadline_s):
             # Single steps first, in case each takes seconds; then a few between looks at the clock.
             before = len(items)
-            items += islice(self._items, min(size - before, before + 1, 16))
+            items += islice(self._items, min(size - before, before + 1, PIECE_ITEMS))
             if len(items) == before:
                 break
         self._slow = monotonic() >= deadline_s

@@ -44,7 +44,8 @@ class TaskGuard:
         self._functions = functions
         self._opened: dict[bytes, Callable[..., Any]] = {}
         self._interrupter = interrupter
-        self._show_item = show_item
+        self.show_item = show_item
+        """Gets the index of each item of a chunk before it runs."""
         self._leftovers = Leftovers()
         self._cpu_s = 0.0
         self._measure()
@@ -117,19 +118,20 @@ class TaskGuard:
             return self._work_through(function, task)
         args, kwargs = load_arguments(task.payload)
         value = function(*args, **kwargs)
-        if isinstance(value, CoroutineType):
+        if type(value) is CoroutineType:
             value = _run_coroutine(value)
         return _NONE if value is None else dump_value(value)
 
     def _work_through(self, function: Callable[..., Any], task: Task) -> bytes:
         values: list[Any] = []
         try:
+            show_item, keep = self.show_item, values.append
             for index, args in enumerate(load_items(task.payload)):
-                self._show_item(index)
+                show_item(index)
                 value = function(*args)
-                if isinstance(value, CoroutineType):
+                if type(value) is CoroutineType:
                     value = _run_coroutine(value)
-                values.append(value)
+                keep(value)
         except BaseException as error:
             described = self._describe(error, task)
             if self._interrupter.has_hit():

@@ -88,7 +88,7 @@ class Executor:
         self._surroundings = Surroundings(self._interrupter, self._printer)
         self._is_forked = False
         self._guard = TaskGuard(
-            config.worker, self._pid, channel.functions, self._interrupter, self._show_item
+            config.worker, self._pid, channel.functions, self._interrupter, page.item_setter()
         )
         os.register_at_fork(after_in_child=self._let_go)
 
@@ -150,9 +150,6 @@ class Executor:
         while self._channel.forgotten:
             self._guard.forget(self._channel.forgotten.pop())
 
-    def _show_item(self, index: int) -> None:
-        self._page.item = index
-
     def _let_go(self) -> None:
         """Run in every forked child of a task: page, pipes and claims are the parent's."""
         self._is_forked = True
@@ -160,5 +157,6 @@ class Executor:
         self._printer.abandon()
         self._channel.abandon()
         self._page.detach()
+        self._guard.show_item = self._page.item_setter()
         with contextlib.suppress(OSError):
             os.close(self._claim_fd)

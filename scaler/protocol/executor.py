@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import signal
 import struct
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -106,10 +108,6 @@ class Page:
         """Index within the chunk that runs."""
         return self._words[1]
 
-    @item.setter
-    def item(self, index: int) -> None:
-        self._words[1] = index
-
     @property
     def started_ns(self) -> int:
         """Monotonic clock when `running` started, nanoseconds."""
@@ -136,6 +134,13 @@ class Page:
     @interrupt.setter
     def interrupt(self, ordinal: int) -> None:
         self._words[4] = ordinal
+
+    def item_setter(self) -> Callable[[int], None]:
+        """Return what sets `item`, at the cost of a memory store: it is called for each item.
+
+        It keeps to the shared words, also after `detach`.
+        """
+        return partial(self._words.__setitem__, 1)
 
     @property
     def ended(self) -> int:

@@ -300,8 +300,6 @@ class Scheduler(Actor):
         sender = self.context.sender
         return None if sender is None else self.workers.get(sender)
 
-    # --- observation ------------------------------------------------------------------------
-
     @handles(GetStatus)
     def on_get_status(self, message: GetStatus) -> None:
         """Tell what is here."""
