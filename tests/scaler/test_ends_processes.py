@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from scaler import Client, ClusterBrokenError, ForkedClientError
+from scaler import Client, ClusterBrokenError, ForkedClientError, LocalCluster
 from tests.interruptions import interruptions
 
 pytestmark = [
@@ -52,18 +52,18 @@ def test_a_signal_handler_may_close_the_client_that_is_being_closed(sign):
 
 
 def test_closing_a_client_of_a_broken_cluster_ends_its_threads():
-    with Client(workers=1) as client:
+    with LocalCluster(workers=1) as cluster, Client(cluster) as client:
         future = client.submit(time.sleep, LONG_S)
         told = threading.Event()
         future.add_done_callback(lambda _: told.set())
-        os.kill(client.cluster._roles.system.launcher.pid, signal.SIGKILL)
+        os.kill(cluster._roles.system.launcher.pid, signal.SIGKILL)
         assert isinstance(future.exception(BOUND_S), ClusterBrokenError)
         assert told.wait(BOUND_S)
 
 
 PROGRAM = """
     import os, time
-    from scaler import Client
+    from scaler import Client, LocalCluster
 
     def task():
         try:

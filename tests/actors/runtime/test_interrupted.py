@@ -6,6 +6,7 @@ import sys
 import threading
 
 from actors import Actor, ActorSystem, NodeThread, handles
+from actors.core.refs import LocalRef
 from tests.interruptions import interruptions
 
 BOUND_S = 10.0
@@ -41,6 +42,7 @@ def test_ctrl_c_anywhere_in_a_stop_does_not_keep_it_from_being_stopped(until):
         until(lambda: node.sleeping)
         for _ in interruptions(stop):
             echo.stop()
+            assert isinstance(echo, LocalRef)
             until(lambda cell=echo.cell: cell.actor is None)
             echo = system.spawn(Echo)
             until(lambda: node.sleeping)

@@ -38,7 +38,7 @@ def test_ctrl_c_anywhere_in_a_call_leaves_the_callback_thread_usable(session, in
 
 
 def test_a_queue_that_two_threads_empty_loses_nothing():
-    class Emptied(deque):
+    class Emptied(deque[object]):
         """Another thread has been faster."""
 
         def popleft(self) -> object:
