@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from scaler.client.callbacks import CallbackThread
 from scaler.client.submissions import Submissions
