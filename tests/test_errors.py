@@ -42,7 +42,8 @@ def test_an_error_is_in_its_tree_and_says_what_it_means(kind):
     root = actors.errors.ActorsError if kind.__module__ == "actors.errors" else None
     assert issubclass(kind, root or scaler.errors.ScalerError)
     assert kind.__doc__
-    assert kind.__name__ in inspect.getmodule(kind).__doc__, "the tree in the module's docstring"
+    tree = inspect.getdoc(inspect.getmodule(kind)) or ""
+    assert kind.__name__ in tree, "the tree in the module's docstring"
 
 
 def test_what_times_out_is_a_timeout_error():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class Waiter:
 
     __slots__ = ("_left", "_reply")
 
-    def __init__(self, reply: DeferredReply, futures: tuple[ScalerFuture, ...]) -> None:
+    def __init__(self, reply: DeferredReply, futures: Collection[ScalerFuture]) -> None:
         self._reply = reply
         self._left = len(futures)
         if not futures:

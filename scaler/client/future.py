@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from threading import Condition, get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
@@ -299,6 +299,27 @@ class ScalerFuture(LazyFuture[T]):
         if done and self._done_callbacks:
             self._session.call_back(self)
         return done
+
+
+def cancel_all(futures: Iterable[ScalerFuture], outcome: CancelOutcome) -> list[ScalerFuture]:
+    """Cancel each future that is still open, all under one hold of the lock.
+
+    Returns:
+        Those that have callbacks, in order: to be handed to the callback thread.
+    """
+    to_call = []
+    with LOCK:
+        if SECTION.holder:
+            SECTION.await_end()
+        for future in futures:
+            done = future._state in OPEN
+            if done or future.cancel_outcome is CancelOutcome.UNCONFIRMED:
+                future.cancel_outcome = outcome
+            if done:
+                future._finish(CANCELLED_AND_NOTIFIED)
+                if future._done_callbacks:
+                    to_call.append(future)
+    return to_call
 
 
 def _in_words(future: ScalerFuture[Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from actors import Actor, ActorRef, ActorsError, LocalMessage, Terminated, handles
 from scaler.client.cancels import CancelDue, CancelFutures, Cancels, Waiter
-from scaler.client.future import CancelOutcome, ScalerFuture, resolve_rows
+from scaler.client.future import CancelOutcome, ScalerFuture, cancel_all, resolve_rows
 from scaler.client.submissions import Submissions, SubmissionsReady
 from scaler.errors import ClusterBrokenError
 from scaler.limits import CLOSE_TIMEOUT_S
@@ -21,6 +21,8 @@ from scaler.protocol.tasks import (
     ClientDisconnect,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskDrop,
+    TaskDropped,
     TaskOutput,
     TaskResult,
     TaskRow,
@@ -179,8 +181,40 @@ class ClientFutureManager(Actor):
         """Ask the scheduler to stop tasks; reply for each whether its future is cancelled."""
         self.on_submissions(SubmissionsReady())  # one thread's may be overtaken by another's cancel
         self._resolve()
-        waiter = Waiter(self.context.defer_reply(), message.futures)
-        for future in message.futures:
+        futures = dict.fromkeys(message.futures)
+        waiter = Waiter(self.context.defer_reply(), futures)
+        task_ids = tuple([f.task_id for f in futures if f.task_id in self.open])
+        if len(task_ids) > 1 and message.timeout_s:
+            then = partial(self._on_dropped, futures, message, waiter)
+            self.context.ask(self.scheduler, TaskDrop(task_ids), then, message.timeout_s)
+        else:
+            self._cancel_each(futures, message, waiter)
+
+    def _on_dropped(
+        self,
+        rest: dict[ScalerFuture, None],
+        message: CancelFutures,
+        waiter: Waiter,
+        answer: Any,
+    ) -> None:
+        """What was queued of a batch is gone; the rest is cancelled one by one."""
+        dropped = []
+        for task_id in answer.task_ids if isinstance(answer, TaskDropped) else ():
+            entry = self.open.pop(task_id, None)
+            if entry is not None:
+                self._release(entry[1])
+                dropped.append(entry[0])
+                del rest[entry[0]]
+        self.surroundings.run_callbacks(cancel_all(dropped, CancelOutcome.CANCELED))
+        for future in dropped:
+            self.cancels.settle(future.task_id)
+            waiter.settled()
+        self._cancel_each(rest, message, waiter)
+
+    def _cancel_each(
+        self, futures: Iterable[ScalerFuture], message: CancelFutures, waiter: Waiter
+    ) -> None:
+        for future in futures:
             if future.task_id in self.open:
                 self.cancels.request(future, message, waiter)
                 continue

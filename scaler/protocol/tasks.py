@@ -129,6 +129,21 @@ class TaskCancel(Message, frozen=True):
     """Seconds between interrupt and kill; `None`: the cluster's default, in two stages."""
 
 
+class TaskDrop(Message, frozen=True):
+    """Asked client to scheduler, before it cancels many one by one: drop what is queued.
+
+    The reply is a `TaskDropped`; the others are not touched.
+    """
+
+    task_ids: tuple[int, ...]
+
+
+class TaskDropped(Message, frozen=True):
+    """These were queued. They never started and never will: each is cancelled."""
+
+    task_ids: tuple[int, ...]
+
+
 class TaskCancelConfirmType(Enum):
     """What became of a cancel."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,17 @@ class Cancels:
         if not canceling or (force and (not record.force or grace_s is not None)):
             record.force = record.force or force
             self._ask(record, force, grace_s)
+
+    def drop(self, task_ids: Iterable[int]) -> tuple[int, ...]:
+        """Cancel those of these tasks that are queued; return which."""
+        records, apply = self._scheduler.records, self._scheduler.apply
+        dropped = []
+        for task_id in task_ids:
+            record = records.get(task_id)
+            if record is not None and record.state is TaskState.QUEUED:
+                apply(record, TaskEvent.CANCEL_REQUESTED)
+                dropped.append(task_id)
+        return tuple(dropped)
 
     def confirm(
         self,

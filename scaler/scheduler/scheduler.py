@@ -21,6 +21,8 @@ from scaler.protocol.tasks import (
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskDrop,
+    TaskDropped,
     TaskOutput,
     TaskResult,
     TaskReturned,
@@ -111,6 +113,11 @@ class Scheduler(Actor):
             return
         self.cancels.request(record, reply, message.force, message.grace_s)
 
+    @handles(TaskDrop)
+    def on_drop(self, message: TaskDrop) -> None:
+        """Drop what is queued of many; what is not is cancelled one by one."""
+        self.context.reply(TaskDropped(self.cancels.drop(message.task_ids)))
+
     @handles(ClientDisconnect)
     def on_client_disconnect(self, message: ClientDisconnect) -> None:
         """Cancel all that the client has here; answer when nothing of it is left."""
@@ -174,18 +181,16 @@ class Scheduler(Actor):
             return
         for task_id in reversed(message.task_ids):
             record = worker.outstanding.get(task_id)
-            if record is not None:
-                self._take_back(record)
+            if record is None:
+                continue
+            waiting = record.cancels
+            if not self.apply(record, TaskEvent.RETURNED):
+                continue
+            if record.state is TaskState.QUEUED:
+                self.placement.put_back(record)
+            else:
+                self.cancels.confirm(record, waiting, TaskCancelConfirmType.Canceled)
         worker.blocked = bool(worker.outstanding)
-
-    def _take_back(self, record: TaskRecord) -> None:
-        waiting = record.cancels
-        if not self.apply(record, TaskEvent.RETURNED):
-            return
-        if record.state is TaskState.QUEUED:
-            self.placement.put_back(record)
-        else:
-            self.cancels.confirm(record, waiting, TaskCancelConfirmType.Canceled)
 
     @handles(TaskStarted)
     def on_started(self, message: TaskStarted) -> None:
@@ -279,8 +284,6 @@ class Scheduler(Actor):
         if not waiting and client.leaving is None:
             client.rows.append(row)
             self._told[client.number] = client
-
-    # --- the end of a run -------------------------------------------------------------------
 
     def end_of_turn(self) -> None:
         """Send results to clients and tasks to workers, many in one message."""

@@ -22,6 +22,8 @@ from scaler.protocol.tasks import (
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskDrop,
+    TaskDropped,
     TaskOutput,
     TaskResult,
     TaskRow,
@@ -91,6 +93,10 @@ class Office:
 
     def break_off(self, error: Exception) -> None:
         self.broken_off.append(error)
+
+    def drop(self, *futures: ScalerFuture) -> None:
+        """Answer what asks to drop a batch: these were queued."""
+        self.kit.take_asked(TaskDrop).answer(TaskDropped(tuple(f.task_id for f in futures)))
 
     # --- what futures need ------------------------------------------------------------------
 

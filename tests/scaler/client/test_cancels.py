@@ -8,7 +8,14 @@ import pytest
 
 from scaler.client.future import CancelOutcome
 from scaler.limits import CANCEL_TIMEOUT_S
-from scaler.protocol.tasks import RowStatus, TaskCancel, TaskCancelConfirm, TaskResult, TaskStarted
+from scaler.protocol.tasks import (
+    RowStatus,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskDrop,
+    TaskResult,
+    TaskStarted,
+)
 from tests.scaler.client.office import CANCELED, FAILED, NOT_FOUND, Office, row_of
 
 
@@ -373,6 +380,7 @@ def test_a_batch_is_answered_when_each_of_it_is_decided(office):
     with office.kit.turn():
         office.end(row_of(futures[0]))
         answer = office.ask_cancel(*reversed(futures))
+    office.drop()
     assert [asked.message.task_id for asked in office.kit.asked] == [
         future.task_id for future in reversed(futures[1:])
     ], "the newest first"
@@ -397,6 +405,56 @@ def test_a_future_named_twice_in_a_batch_is_asked_for_once(office):
     assert office.kit.asked == []
     assert answer.replied
     assert office.is_at_rest()
+
+
+def test_what_is_queued_of_a_batch_is_dropped_with_one_ask(office):
+    futures = office.submit(4)
+    answer = office.ask_cancel(*reversed(futures))
+    (asked,) = office.kit.asked
+    assert asked.message == TaskDrop(tuple(future.task_id for future in reversed(futures)))
+    office.drop(*futures[1:])
+    assert [future.cancel_outcome for future in futures[1:]] == [CancelOutcome.CANCELED] * 3
+    assert not answer.replied
+    office.confirm(futures[0])
+    assert answer.replied
+    assert office.is_at_rest()
+
+
+def test_callbacks_of_dropped_futures_are_called(office):
+    futures = office.submit(2)
+    office.ask_cancel(*futures)
+    office.drop(*futures)
+    assert office.called_back == futures
+
+
+def test_a_result_that_is_faster_than_the_drop_of_its_batch_decides(office):
+    futures = office.submit(2)
+    answer = office.ask_cancel(*futures)
+    office.end(row_of(futures[0]))
+    office.drop(futures[1])
+    assert answer.replied
+    assert futures[0].cancel_outcome is CancelOutcome.RELEASED
+    assert futures[1].cancel_outcome is CancelOutcome.CANCELED
+    assert office.is_at_rest()
+
+
+def test_who_cancels_one_of_a_batch_that_is_dropped_is_answered_too(office):
+    futures = office.submit(2)
+    office.ask_cancel(*futures)
+    other = office.ask_cancel(futures[0])
+    office.drop(*futures)
+    assert other.replied
+    office.confirm(futures[0], NOT_FOUND)
+    assert futures[0].cancel_outcome is CancelOutcome.CANCELED
+
+
+def test_a_batch_whose_drop_is_not_answered_is_cancelled_one_by_one(office):
+    futures = office.submit(2)
+    answer = office.ask_cancel(*futures)
+    office.kit.take_asked(TaskDrop).expire()
+    for future in futures:
+        office.confirm(future)
+    assert answer.replied
 
 
 def test_an_empty_batch_is_answered_at_once(office):

@@ -17,6 +17,8 @@ from scaler.protocol.tasks import (
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskDrop,
+    TaskDropped,
     TaskResult,
     TaskReturned,
     TaskRow,
@@ -101,6 +103,12 @@ class Desk:
         """Ask for a cancel, as a client's future manager does."""
         message = TaskCancel(task_id(number, client), force, grace_s)
         return self.kit.ask(message, sender=self.clients[client], timeout_s=1_000.0)
+
+    def drop(self, *numbers: int) -> list[int]:
+        """Ask client 1's scheduler to drop what is queued; return the numbers that were."""
+        reply = self.kit.ask(TaskDrop(tuple(map(task_id, numbers)))).reply
+        assert isinstance(reply, TaskDropped)
+        return [number & 0xFFFFFFFF for number in reply.task_ids]
 
     def leave(self, number: int = 1, grace_s: float = 0.2) -> PendingReply:
         """Disconnect a client."""

@@ -314,3 +314,15 @@ def test_a_new_caller_joins_a_request_that_is_being_repeated(desk):
     desk.kit.asked[-1].answer(confirm(1, CANCELED))
     assert answer.reply == confirm(1, CANCELED)
     assert desk.confirms_to(client) == []
+
+
+def test_of_a_batch_only_what_is_queued_is_dropped(desk):
+    client, worker = desk.connect(), desk.add_worker(credit=1)
+    desk.submit(1, 2, 3)
+    assert desk.drop(3, 2, 1, 99) == [3, 2]
+    assert desk.sent_to(worker) == [1]
+    desk.end(worker, row(1))
+    assert desk.sent_to(worker) == [1], "what was dropped never runs"
+    assert desk.results_to(client) == [row(1)]
+    assert desk.confirms_to(client) == []
+    assert desk.is_at_rest()
