@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+import actors.runtime.links  # noqa: F401 - so that the launcher has it before it forks
 from actors.runtime.launcher import Child, ExitStatus, Launcher
 from actors.runtime.loop import NodeLoop
 from actors.runtime.poller import Poller
