@@ -167,19 +167,31 @@ CASES = (
     ),
     Case(
         "process-call",
-        "ask an actor in another process, one at a time, p50",
+        "from an actor (or a loop): ask one in another process, p50",
         "µs",
         Better.LOWER,
         (Beside("xoscar", 0.4),),
         others=("ray", "dask"),
     ),
     Case(
+        "process-call-thread",
+        "the same from a thread",
+        "µs",
+        Better.LOWER,
+    ),
+    Case(
         "process-pipelined",
-        "the same, many open at once",
+        "from an actor (or a loop): many asks open at once",
         "per s",
         Better.HIGHER,
         (Beside("xoscar", 20),),
         others=("ray", "dask"),
+    ),
+    Case(
+        "process-pipelined-thread",
+        "the same from a thread",
+        "per s",
+        Better.HIGHER,
     ),
     Case(
         "create-thread",

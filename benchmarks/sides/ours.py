@@ -84,6 +84,18 @@ def in_process(system: ActorSystem) -> ActorRef:
 
 
 def process_call(system: ActorSystem) -> float:
+    from ours_actors import Ask, Caller
+
+    caller = system.spawn(Caller, in_process(system))
+    calls = 50
+
+    def once() -> None:
+        caller.ask(Ask(calls)).result()
+
+    return measure.p50(once, calls=21, warm_up=2) / calls * 1e6
+
+
+def process_call_thread(system: ActorSystem) -> float:
     from ours_actors import COUNT
 
     counter = in_process(system)
@@ -91,6 +103,18 @@ def process_call(system: ActorSystem) -> float:
 
 
 def process_pipelined(system: ActorSystem) -> float:
+    from ours_actors import AskAll, Caller
+
+    caller = system.spawn(Caller, in_process(system))
+
+    def once() -> None:
+        caller.ask(AskAll(measure.TASKS)).result()
+
+    once()
+    return measure.rate(once, measure.TASKS)
+
+
+def process_pipelined_thread(system: ActorSystem) -> float:
     from ours_actors import COUNT
 
     counter = in_process(system)
@@ -151,7 +175,9 @@ ACTORS: dict[str, Callable[[ActorSystem], float]] = {
     "ask-thread": ask_thread,
     "ask-actor": ask_actor,
     "process-call": process_call,
+    "process-call-thread": process_call_thread,
     "process-pipelined": process_pipelined,
+    "process-pipelined-thread": process_pipelined_thread,
     "create-thread": create_thread,
     "create-process": create_process,
 }

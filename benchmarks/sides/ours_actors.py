@@ -27,6 +27,12 @@ class Ask(Message, frozen=True):
     times: int
 
 
+class AskAll(Message, frozen=True):
+    """Asks a caller to ask another actor this many times, all open at once."""
+
+    times: int
+
+
 TICK = Tick()
 COUNT = Count()
 
@@ -67,6 +73,20 @@ class Caller(Actor):
         self.answer = self.context.defer_reply()
         self.left = message.times
         self.context.ask(self.counter, COUNT, self.on_answer)
+
+    @handles(AskAll)
+    def on_ask_all(self, message: AskAll) -> None:
+        self.answer = self.context.defer_reply()
+        self.left = message.times
+        for _ in range(message.times):
+            self.context.ask(self.counter, COUNT, self.on_one)
+
+    def on_one(self, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            raise reply
+        self.left -= 1
+        if not self.left and self.answer:
+            self.answer.send(reply)
 
     def on_answer(self, reply: Any) -> None:
         if isinstance(reply, Exception):
