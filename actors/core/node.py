@@ -79,7 +79,7 @@ class NodeCore:
         """The sender of asks that come from outside of actors."""
         self.watches = Watches(self)
         self._number = 0
-        self._wakes: deque[tuple[AskFuture, Any]] = deque()
+        self.wakes: deque[tuple[AskFuture, Any]] = deque()
 
     def now(self) -> float:
         """Seconds on the node's clock: monotonic time without the stalls of this process."""
@@ -116,7 +116,7 @@ class NodeCore:
         callbacks, self.after_turn = self.after_turn, []
         for callback in callbacks:
             callback()
-        wakes = self._wakes
+        wakes = self.wakes
         if wakes:
             settle_all(list(_taken(wakes)))
 
@@ -220,7 +220,7 @@ class NodeCore:
         return future
 
     def _wake_later(self, future: AskFuture, outcome: Any) -> None:
-        self._wakes.append((future, outcome))
+        self.wakes.append((future, outcome))
 
     def _answer(self, number: int, ask: OpenAsk, outcome: Any) -> None:
         """Deliver an outcome that no actor sent, behind what has already arrived."""

@@ -119,7 +119,7 @@ class NodeLoop:
         node = self.node
         timeout_s = self._timeout_s
         node.sleeping = True
-        if node.ready or node.outgoing or self._posted:
+        if node.ready or node.outgoing or node.wakes or self._posted:
             timeout_s = 0.0
         ready = self.poller.wait(LOST_WAKE_S if timeout_s is None else timeout_s)
         node.sleeping = False  # before callbacks tell: this thread need not wake itself
