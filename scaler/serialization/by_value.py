@@ -11,11 +11,15 @@ import io
 import pickle
 import sys
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 _home: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes of this process that were sent by value."""
+
+_kept: deque[type] = deque(maxlen=1_000)
+"""The latest of these, held: what comes home names them only, perhaps after a redefinition."""
 
 _received: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes that came by value from another process."""
@@ -81,16 +85,23 @@ def _pickler_class() -> Callable[..., pickle.Pickler]:
     import cloudpickle
 
     class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
-        """cloudpickle, with two repairs: cached functions, and classes that come home."""
+        """cloudpickle, with two repairs: cached functions, and classes that come home.
+
+        A class that came by value goes back by its number: it is there already.
+        """
 
         def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, type) and value in _received:
+                number = cloudpickle.cloudpickle._get_or_create_tracker_id(value)
+                return _class_at_home, (number, value.__qualname__)
             if type(value) is functools._lru_cache_wrapper and not is_importable(value):
                 arguments = (value.__wrapped__, value.cache_parameters())
                 return _make_cached, arguments, vars(value) or None
             reduced = super().reducer_override(value)
             if isinstance(value, type) and isinstance(reduced, tuple) and len(reduced) == 6:
-                if value not in _received:
+                if value not in _home:
                     _home.add(value)
+                    _kept.append(value)
                 *others, state, _, _, setter = reduced
                 return (*others, (setter, state), None, None, _set_class_state)
             return reduced
@@ -101,6 +112,16 @@ def _pickler_class() -> Callable[..., pickle.Pickler]:
 def _make_cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
     """Cache `function` as `functools.lru_cache` did: its wrapper pickles by name only."""
     return functools.lru_cache(**parameters)(function)
+
+
+def _class_at_home(number: str, name: str) -> type:
+    """Return the class that once left from here under this number of cloudpickle's."""
+    import cloudpickle
+
+    found: type | None = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(number)
+    if found is None:
+        raise LookupError(f"the class {name} left from another process, or is long gone here")
+    return found
 
 
 def _set_class_state(received: type, state: tuple[Callable[[type, Any], Any], Any]) -> None:

@@ -218,7 +218,7 @@ def test_classes_of_a_registered_module_travel_by_value() -> None:
 
 
 CLIENT = """
-import enum, sys
+import enum, subprocess, sys
 from dataclasses import dataclass
 from scaler.serialization.values import dump_arguments, load_value
 
@@ -233,15 +233,17 @@ class Color(enum.Enum):
 
 def apply(fn, point): return fn(point)
 
-if len(sys.argv) == 1:
-    filler = [Point(n) for n in range(5_000)]
-    print(dump_arguments((apply, Point.shifted, Point(1), Color.RED), {"filler": filler}).hex())
-else:
-    own = vars(Point)["shifted"]
-    dump_arguments((Point(1), Color.RED), {})
-    Point.made = 5
-    point, color = load_value(bytes.fromhex(sys.argv[1]))
-    print(type(point).__name__, point.x, color.name)
+filler = [Point(n) for n in range(5_000)]
+payload = dump_arguments((apply, Point.shifted, Point(1), Color.RED), {"filler": filler}).hex()
+answer = subprocess.run(
+    [sys.executable, "-c", sys.argv[1]], input=payload, capture_output=True, text=True, check=True
+).stdout
+own = vars(Point)["shifted"]
+Point.made = 5
+point, color = load_value(bytes.fromhex(answer))
+assert type(point) is Point and vars(Point)["shifted"] is own and Point.made == 5
+assert color is Color.RED
+print(type(point).__name__, point.x, color.name)
 """
 
 EXECUTOR = """
@@ -255,6 +257,23 @@ print(dump_value((apply(shifted, point), color)).hex())
 
 
 def test_objects_of_main_go_to_another_main_and_back(program: Callable[..., str]) -> None:
-    payload = program(CLIENT)
-    answer = program(EXECUTOR.replace("sys.stdin.read()", repr(payload)))
-    assert program(CLIENT, answer) == "Point 2 RED"
+    assert program(CLIENT, EXECUTOR) == "Point 2 RED"
+
+
+def test_a_class_that_came_by_value_goes_home_by_its_number(program: Callable[..., str]) -> None:
+    source = """
+from scaler.serialization.by_value import _class_at_home
+from scaler.serialization.values import dump_value, load_value
+
+class Once: pass
+
+sent = dump_value(Once())
+first = Once
+class Once: "redefined while the task runs"
+assert load_value(sent).__class__ is first
+try:
+    _class_at_home("no such number", "Gone")
+except LookupError as error:
+    print(error)
+"""
+    assert program(source) == "the class Gone left from another process, or is long gone here"
