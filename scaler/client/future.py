@@ -58,6 +58,7 @@ class ScalerFuture(LazyFuture[T]):
 
     Attributes:
         task_id: Number of the task, unique within the cluster's life.
+        name: What people call the task: its function's name, or that of `client.options(name=)`.
         cancel_outcome: What the last cancel came to; `None` before any.
     """
 
@@ -68,6 +69,7 @@ class ScalerFuture(LazyFuture[T]):
         "_session",
         "_submitted_s",
         "cancel_outcome",
+        "name",
         "task_id",
     )
     __scaler_local__: ClassVar = "future"
@@ -76,6 +78,7 @@ class ScalerFuture(LazyFuture[T]):
         """Make the future of a task that was submitted when the monotonic clock said so."""
         self.task_id = task_id
         self.cancel_outcome: CancelOutcome | None = None
+        self.name = ""
         self._session = session
         self._submitted_s = submitted_s
         self._row: TaskRow | None = None
@@ -93,7 +96,7 @@ class ScalerFuture(LazyFuture[T]):
         return self._session
 
     def __repr__(self) -> str:
-        return f"<ScalerFuture task={self.task_id} {_in_words(self)}>"
+        return f"<ScalerFuture task={self.task_id}{_called(self)} {_in_words(self)}>"
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise ClientError(
@@ -114,8 +117,6 @@ class ScalerFuture(LazyFuture[T]):
         if pending:
             raise ClientError(f"task {self.task_id} has no profile yet: wait for its result first")
         raise ClientError(f"task {self.task_id} has no profile: no run of it came to an end")
-
-    # The answer.
 
     def _answer(self) -> tuple[Any, BaseException | None]:
         if self._row is not None:
@@ -141,7 +142,7 @@ class ScalerFuture(LazyFuture[T]):
                 if row is None:
                     return
                 self._opener = me
-            self._result, self._exception = _open_row(row)
+            self._result, self._exception = _open_row(row, self.name)
             self._drop_payload(row)
             if self._state != FINISHED:  # given up meanwhile
                 self._result = self._exception = None
@@ -322,6 +323,10 @@ def cancel_all(futures: Iterable[ScalerFuture], outcome: CancelOutcome) -> list[
     return to_call
 
 
+def _called(future: ScalerFuture[Any]) -> str:
+    return f" {future.name}" if future.name else ""
+
+
 def _in_words(future: ScalerFuture[Any]) -> str:
     """The state of a future, for its `repr`."""
     state, exception, outcome = future._state, future._exception, future.cancel_outcome
@@ -350,10 +355,10 @@ def resolve_rows(pairs: Sequence[tuple[ScalerFuture, TaskRow]]) -> list[ScalerFu
     return to_call
 
 
-def _open_row(row: TaskRow) -> tuple[Any, BaseException | None]:
+def _open_row(row: TaskRow, name: str) -> tuple[Any, BaseException | None]:
     """Return value and exception of an attempt that ended."""
     if row.status is RowStatus.WORKER_DIED:
-        return None, WorkerDiedError(row.payload.decode())
+        return None, WorkerDiedError(f"{name}: {row.payload.decode()}")
     if row.status is RowStatus.INTERNAL:
         return None, InternalError(row.payload.decode())
     if row.status is not _SUCCEEDED:

@@ -88,6 +88,7 @@ class ClientSession:
         """Make a task and its future. Nothing is sent yet."""
         task_id = next(self._task_ids)
         future = self._new_future(task_id, self, time.monotonic())
+        future.name = function.name
         return Submission(future, function, Task(task_id, function.function_id, payload, chunked))
 
     def submit(self, submission: Submission, *, block: bool) -> ScalerFuture:

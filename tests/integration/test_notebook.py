@@ -235,7 +235,7 @@ def test_clients_clusters_and_futures_are_displayed_in_a_line_and_a_small_table(
     assert cluster.result() == "<LocalCluster 2 workers, 1 clients, running>"
     assert "<td>running</td>" in cluster.result("text/html")
     future = notebook.run(SLOW + "future")
-    assert re.fullmatch(r"<ScalerFuture task=\d+ running>", future.result())
+    assert re.fullmatch(r"<ScalerFuture task=\d+ \S+ running>", future.result())
     assert len(client.result("text/html")) < 500
 
 

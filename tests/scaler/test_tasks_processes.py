@@ -703,10 +703,11 @@ def test_use_after_close_says_so(cluster):
 
 def test_options_name_tasks_and_never_collide_with_keywords(client):
     named = client.options(name="the name")
+    assert "the name" in repr(named.submit(abs, 1))
     assert run(named, dict, name="mine", block="mine too") == {"name": "mine", "block": "mine too"}
     assert named.options(block=False).submit(pow, 2, 3).result(BOUND_S) == 8
-    died = named.submit(os._exit, 3)
-    assert isinstance(died.exception(BOUND_S), WorkerDiedError)
+    with pytest.raises(WorkerDiedError, match="the name"):
+        named.submit(os._exit, 3).result(BOUND_S)
 
 
 def test_modules_beside_a_script_can_be_imported_by_its_tasks(tmp_path):
