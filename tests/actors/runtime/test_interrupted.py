@@ -86,4 +86,5 @@ def test_ctrl_c_while_a_thread_comes_up_ends_it(until):
     for where in interruptions(start, ctrl_c_once_it_runs, within=("/threading.py",)):
         until(lambda: not running())
         if where.startswith("Event.wait"):
-            break
+            return
+    raise AssertionError("the wait for the thread's sign of life was never interrupted")

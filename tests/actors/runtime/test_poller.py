@@ -233,3 +233,6 @@ def test_closing_twice_is_fine_and_so_is_removing_afterwards(
     poller.close()
     poller.close()
     poller.remove_reader(pipes[0].reader)
+    os.write(pipes[0].writer, b"x")
+    assert os.read(pipes[0].reader, 1) == b"x", "it stays open: it is not the poller's"
+    assert pipes[0].calls == 0

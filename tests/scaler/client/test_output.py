@@ -91,6 +91,11 @@ def test_a_program_without_streams_loses_the_output_and_nothing_else(
     monkeypatch.setattr(sys, "stdout", None)
     thread.show(FUTURE, out("lost\n"))
     wait(thread)
+    back = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", back)
+    thread.show(FUTURE, out("shown\n"))
+    wait(thread)
+    assert back.getvalue() == "shown\n"
 
 
 def test_when_no_thread_can_be_started_any_more_outputs_are_written_at_once(
