@@ -8,7 +8,8 @@
     │   └── NestedClientError           `Client()` inside a task
     ├── SerializationError              something could not be pickled, or not be opened again
     ├── TaskFailedError                 the task raised what must not be raised here as it is
-    ├── WorkerDiedError                 the executor died while it ran the task
+    ├── TaskTimeoutError                the task was stopped at its timeout or deadline
+    ├── WorkerDiedError                 executors died while they ran the task
     ├── ClusterStartError               the cluster did not come up
     ├── ClusterBrokenError              the cluster ended without being asked to
     └── InternalError                   a bug of ours; the text tells the task's story
@@ -54,8 +55,18 @@ class TaskFailedError(ScalerError):
     """
 
 
+class TaskTimeoutError(ScalerError):
+    """The task was stopped at its timeout or deadline. The text says where the time went.
+
+    It is no `TimeoutError`: that is what `future.result(timeout=...)` raises while the task runs.
+    """
+
+
 class WorkerDiedError(ScalerError):
-    """The executor died while it ran the task. The text says how: exit code or signal."""
+    """Executors died while they ran the task, as often as its `max_attempts` allows.
+
+    The text says of each attempt how: exit code, signal, out of memory, last lines of its stderr.
+    """
 
 
 class ClusterStartError(ScalerError):

@@ -52,3 +52,24 @@ OUTPUT_BYTES: Final = 1 << 16
 
 EXECUTOR_START_FAILURES: Final = 5
 """Executors of one worker that may die before they were ready, in a row."""
+
+MAX_ATTEMPTS: Final = 3
+"""Attempts of a task that may be lost with their executors, unless its options say otherwise."""
+
+BLAMELESS_LOSSES: Final = 10
+"""Attempts that may be lost by nobody's fault before the task fails all the same."""
+
+RETRY_BACKOFF_MAX_S: Final = 60.0
+"""Longest wait between two attempts, unless a `Retry` says otherwise."""
+
+PREDICATE_BYTES: Final = 1 << 16
+"""Largest pickled predicate of a `Retry`: it travels with every task."""
+
+STDERR_LINES: Final = 20
+"""Lines of its stderr that the report of an executor's death shows."""
+
+MEMORY_CHECK_S: Final = 0.1
+"""How often the memory of a busy executor is looked at, where it has a limit."""
+
+MEMORY_SOFT_SHARE: Final = 0.8
+"""Above this share of `max_memory_per_executor` an executor is replaced after its task."""

@@ -7,8 +7,10 @@ Functions and payloads are opened by the executor and by the caller alone.
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from typing import Final
 
 from actors import Message
+from scaler.limits import MAX_ATTEMPTS
 
 CLIENT_SHIFT = 32
 """A task id shifted right by this is the number of its client."""
@@ -27,6 +29,10 @@ class RowStatus(IntEnum):
     """Its executor died while it ran. `payload` is the cause as UTF-8 text."""
     INTERNAL = 4
     """A bug of ours. `payload` is what happened, as UTF-8 text."""
+    TIMED_OUT = 5
+    """It was stopped at its timeout or deadline. `payload` says how, as UTF-8 text."""
+    LOST = 6
+    """Its executor went while it ran, by nobody's fault. `payload` is the cause as UTF-8 text."""
 
 
 class Function(Message, frozen=True, gc=False, array_like=True):
@@ -39,6 +45,31 @@ class Function(Message, frozen=True, gc=False, array_like=True):
     """For people: `module.qualname`."""
 
 
+class TaskPolicy(Message, frozen=True, gc=False, array_like=True):
+    """How often a task may be tried, and for how long."""
+
+    retries: int = 0
+    """Further attempts after an exception of its own."""
+    retry_when: bytes = b""
+    """Pickled predicate of the exception, for the executor; empty: each exception will do."""
+    backoff_s: float = 0.0
+    """Wait before the first retry; twice as long before each further one."""
+    backoff_max_s: float = 60.0
+    """Longest wait, before jitter."""
+    jitter: float = 0.0
+    """The part of each wait, 0 to 1, that is left to chance: a wait is cut by up to so much."""
+    max_attempts: int = MAX_ATTEMPTS
+    """Attempts that may be lost with their executors before the task fails."""
+    timeout_s: float | None = None
+    """How long one attempt may run."""
+    deadline_s: float | None = None
+    """How long after it was submitted the task must have ended."""
+
+
+DEFAULT_POLICY: Final = TaskPolicy()
+"""What holds for a task without a policy of its own."""
+
+
 class Task(Message, frozen=True, gc=False, array_like=True):
     """One call, or (`chunked`) one function applied to many argument tuples."""
 
@@ -48,6 +79,9 @@ class Task(Message, frozen=True, gc=False, array_like=True):
     """Pickled `(args, kwargs)`; if chunked, a pickled list of argument tuples."""
     chunked: bool = False
     attempt: int = 1
+    """Which start of the task this is, from 1."""
+    policy: TaskPolicy | None = None
+    """`None` stands for `DEFAULT_POLICY`."""
 
 
 class TaskSubmit(Message, frozen=True):
@@ -64,6 +98,8 @@ class TaskRun(Message, frozen=True):
     tasks: tuple[Task, ...]
     expected_us: tuple[int, ...]
     """How long each is expected to run, microseconds."""
+    left_s: tuple[tuple[int, float], ...] = ()
+    """Task id and seconds left until its deadline, for those that have one."""
 
 
 class TaskRow(Message, frozen=True, gc=False, array_like=True):
@@ -87,6 +123,8 @@ class TaskRow(Message, frozen=True, gc=False, array_like=True):
     attempt: int
     unclean: bool = False
     """It left threads, processes or a half-done import behind: the executor must be replaced."""
+    final: bool = False
+    """`FAILED` by an exception for which the task's policy wants no retry."""
 
 
 class TaskResult(Message, frozen=True):

@@ -18,18 +18,22 @@ from scaler.errors import IllegalTransition
 class TaskState(IntEnum):
     """Where a task is."""
 
-    QUEUED = 0
+    WAITING = 0
+    """It failed, and waits for its next attempt."""
+    QUEUED = 1
     """It waits for a worker."""
-    RUNNING = 1
+    RUNNING = 2
     """It was sent to a worker, which answers for it."""
-    CANCELING = 2
+    CANCELING = 3
     """The same, and the worker was asked to stop it."""
-    SUCCEEDED = 3
-    FAILED = 4
+    SUCCEEDED = 4
+    FAILED = 5
     """It raised."""
-    WORKER_DIED = 5
-    """Its executor died while it ran."""
-    CANCELED = 6
+    TIMED_OUT = 6
+    """It was stopped at its timeout or deadline."""
+    WORKER_DIED = 7
+    """Its executors died while they ran it, too often."""
+    CANCELED = 8
 
 
 class TaskEvent(IntEnum):
@@ -38,30 +42,46 @@ class TaskEvent(IntEnum):
     DISPATCHED = 0
     SUCCEEDED = 1
     FAILED = 2
-    DIED = 3
-    """The executor died while the task ran."""
-    RETURNED = 4
+    """It raised, and no retry is left."""
+    RETRIED = 3
+    """It raised, and will be tried again."""
+    DUE = 4
+    """The time of its next attempt has come."""
+    TIMED_OUT = 5
+    LOST = 6
+    """The executor died while the task ran; it will be tried again."""
+    DIED = 7
+    """The same, and no attempt is left."""
+    RETURNED = 8
     """The worker gives it back: it has not begun."""
-    CANCEL_REQUESTED = 5
-    CANCEL_CONFIRMED = 6
+    CANCEL_REQUESTED = 9
+    CANCEL_CONFIRMED = 10
     """It has unwound, or its process was reaped."""
-    CANCEL_REFUSED = 7
+    CANCEL_REFUSED = 11
     """It goes on running."""
-    CANCEL_MISSED = 8
+    CANCEL_MISSED = 12
     """The worker does not know it, and sent no result."""
 
 
 TRANSITIONS: Final[Mapping[tuple[TaskState, TaskEvent], TaskState]] = MappingProxyType(
     {
+        (TaskState.WAITING, TaskEvent.DUE): TaskState.QUEUED,
+        (TaskState.WAITING, TaskEvent.TIMED_OUT): TaskState.TIMED_OUT,
+        (TaskState.WAITING, TaskEvent.CANCEL_REQUESTED): TaskState.CANCELED,
         (TaskState.QUEUED, TaskEvent.DISPATCHED): TaskState.RUNNING,
+        (TaskState.QUEUED, TaskEvent.TIMED_OUT): TaskState.TIMED_OUT,
         (TaskState.QUEUED, TaskEvent.CANCEL_REQUESTED): TaskState.CANCELED,
         (TaskState.RUNNING, TaskEvent.SUCCEEDED): TaskState.SUCCEEDED,
         (TaskState.RUNNING, TaskEvent.FAILED): TaskState.FAILED,
+        (TaskState.RUNNING, TaskEvent.RETRIED): TaskState.WAITING,
+        (TaskState.RUNNING, TaskEvent.TIMED_OUT): TaskState.TIMED_OUT,
+        (TaskState.RUNNING, TaskEvent.LOST): TaskState.QUEUED,
         (TaskState.RUNNING, TaskEvent.DIED): TaskState.WORKER_DIED,
         (TaskState.RUNNING, TaskEvent.RETURNED): TaskState.QUEUED,
         (TaskState.RUNNING, TaskEvent.CANCEL_REQUESTED): TaskState.CANCELING,
         (TaskState.CANCELING, TaskEvent.SUCCEEDED): TaskState.SUCCEEDED,
         (TaskState.CANCELING, TaskEvent.FAILED): TaskState.FAILED,
+        (TaskState.CANCELING, TaskEvent.TIMED_OUT): TaskState.TIMED_OUT,
         (TaskState.CANCELING, TaskEvent.DIED): TaskState.CANCELED,
         (TaskState.CANCELING, TaskEvent.RETURNED): TaskState.CANCELED,
         (TaskState.CANCELING, TaskEvent.CANCEL_REQUESTED): TaskState.CANCELING,

@@ -35,9 +35,12 @@ class ExecutorExited(LocalMessage, frozen=True):
 
     number: int
     cause: str
-    """In words: `exit code 3`, `killed by SIGKILL`, what was wrong with what it sent."""
+    """In words: `exit code 3`, `killed by SIGKILL`, what was wrong with what it sent; where it
+    tells anything, with the last lines of its stderr."""
     code: int | None
     signal: int | None
+    blameless: bool = False
+    """It went with the launcher of all executors: no task is to blame."""
 
 
 class ExecutorPort(Protocol):
@@ -78,6 +81,9 @@ class ExecutorPort(Protocol):
 
     def item(self) -> int:
         """Return the index within the chunk that runs."""
+
+    def rss_bytes(self) -> int:
+        """Return its resident memory now, 0 where nobody knows."""
 
     def answered(self) -> int:
         """Return the last ordinal whose interrupt was seen by the executor, 0: none."""
