@@ -240,6 +240,8 @@ class WorkerStatus(Message, frozen=True):
 class SchedulerStatus(Message, frozen=True):
     """What a scheduler holds at one moment."""
 
+    waiting: int
+    """Between two attempts."""
     queued: int
     running: int
     """Sent to a worker."""

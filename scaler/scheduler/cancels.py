@@ -99,7 +99,7 @@ class Cancels:
         if isinstance(answer, TaskResult):
             worker = record.worker
             assert worker is not None
-            self._scheduler.end_attempt(worker, record, answer.rows[0])
+            self._scheduler.attempts.end(worker, record, answer.rows[0])
         elif isinstance(answer, AskTimeoutError):
             self._give_up_waiting(record)
             self._ask(record, force, grace_s)

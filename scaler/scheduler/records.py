@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Mapping
 
@@ -113,6 +114,26 @@ class WorkerEntry:
         )
 
 
+class TaskPast(msgspec.Struct, gc=False):
+    """What a task went through, kept for those that have a policy or a bad attempt behind them."""
+
+    submitted_s: float
+    deadline_s: float = math.inf
+    """On the scheduler's clock."""
+    ran_s: float = 0.0
+    """Run time of the attempts that ended."""
+    postponed_s: float = 0.0
+    """Time that it waited between retries."""
+    wait_s: float = 0.0
+    """Until its next attempt, from the end of the last."""
+    failures: int = 0
+    """Attempts that raised and were followed by another."""
+    losses: list[str] = []
+    """How each attempt was lost that was."""
+    blameless: int = 0
+    """How many of these by nobody's fault."""
+
+
 class TaskRecord(msgspec.Struct, gc=False):
     """One task that has not ended. Its references are cut when it ends, so no cycle stays."""
 
@@ -127,6 +148,7 @@ class TaskRecord(msgspec.Struct, gc=False):
     """The strongest cancel that was passed on."""
     cancels: list[DeferredReply] | None = None
     """Who waits for the answer to a cancel."""
+    past: TaskPast | None = None
 
     @property
     def story(self) -> str:
@@ -174,13 +196,21 @@ class TaskQueue:
                 return record
 
 
-def run_message(batch: list[TaskRecord]) -> TaskRun:
+def run_message(batch: list[TaskRecord], now_s: float) -> TaskRun:
     """Return the message that sends these tasks to their worker."""
     functions = {record.task.function_id: record.entry.function for record in batch}
+    pasts = [(record.task.task_id, record.past) for record in batch if record.past is not None]
     return TaskRun(
         functions=tuple(functions.values()),
         tasks=tuple([record.task for record in batch]),
         expected_us=tuple([record.expected_us for record in batch]),
+        left_s=tuple(
+            [
+                (task_id, past.deadline_s - now_s)
+                for task_id, past in pasts
+                if past.deadline_s < math.inf
+            ]
+        ),
     )
 
 
@@ -207,6 +237,7 @@ def status_of(
     """Count what a scheduler holds."""
     states = [record.state for record in records.values()]
     return SchedulerStatus(
+        waiting=states.count(TaskState.WAITING),
         queued=states.count(TaskState.QUEUED),
         running=states.count(TaskState.RUNNING),
         canceling=states.count(TaskState.CANCELING),

@@ -31,6 +31,7 @@ from scaler.protocol.tasks import (
     TaskSubmit,
     WorkerConnect,
 )
+from scaler.scheduler.attempts import Attempts, DeadlineDue, RetryDue
 from scaler.scheduler.cancels import Cancels
 from scaler.scheduler.departures import Departures
 from scaler.scheduler.placement import Placement
@@ -48,14 +49,6 @@ from scaler.scheduler.transitions import TRANSITIONS, TaskEvent, TaskState
 if TYPE_CHECKING:
     from actors import DeferredReply
 
-_ROW_EVENTS = {
-    RowStatus.SUCCEEDED: TaskEvent.SUCCEEDED,
-    RowStatus.FAILED: TaskEvent.FAILED,
-    RowStatus.INTERRUPTED: TaskEvent.CANCEL_CONFIRMED,
-    RowStatus.WORKER_DIED: TaskEvent.DIED,
-    RowStatus.INTERNAL: TaskEvent.FAILED,
-}
-
 
 class Scheduler(Actor):
     """Queues tasks, hands them to workers, answers cancels, passes results on."""
@@ -67,6 +60,7 @@ class Scheduler(Actor):
         self.functions = FunctionTable()
         self.clients: dict[int, ClientEntry] = {}
         self.workers: dict[ActorRef, WorkerEntry] = {}
+        self.attempts = Attempts(self)
         self.cancels = Cancels(self)
         self.departures = Departures(self)
         self._awaiting: list[DeferredReply] = []
@@ -99,6 +93,8 @@ class Scheduler(Actor):
             record = TaskRecord(task, entry.of_chunks if task.chunked else entry, client)
             records[task.task_id] = record
             enqueue(record)
+            if task.policy is not None:
+                self.attempts.begin(record, task.policy)
         client.open += len(message.tasks)
 
     @handles(TaskCancel)
@@ -157,21 +153,7 @@ class Scheduler(Actor):
         for row in message.rows:
             record = worker.outstanding.get(row.task_id)
             if record is not None:
-                self.end_attempt(worker, record, row)
-
-    def end_attempt(self, worker: WorkerEntry, record: TaskRecord, row: TaskRow) -> None:
-        """One attempt ended with `row`: its task is over."""
-        status = row.status
-        if status is RowStatus.SUCCEEDED:
-            record.entry.observe(row.ended_s - row.started_s)
-        worker.blocked = False
-        waiting = record.cancels
-        if not self.apply(record, _ROW_EVENTS[status]):
-            return
-        if record.state is TaskState.CANCELED:
-            self.cancels.confirm(record, waiting, TaskCancelConfirmType.Canceled)
-        else:
-            self._deliver(record, waiting, row)
+                self.attempts.end(worker, record, row)
 
     @handles(TaskReturned)
     def on_returned(self, message: TaskReturned) -> None:
@@ -187,10 +169,20 @@ class Scheduler(Actor):
             if not self.apply(record, TaskEvent.RETURNED):
                 continue
             if record.state is TaskState.QUEUED:
-                self.placement.put_back(record)
+                self.attempts.put_back(record)
             else:
                 self.cancels.confirm(record, waiting, TaskCancelConfirmType.Canceled)
         worker.blocked = bool(worker.outstanding)
+
+    @handles(RetryDue)
+    def on_retry_due(self, message: RetryDue) -> None:
+        """Try a task again."""
+        self.attempts.retry_due(message.task_id)
+
+    @handles(DeadlineDue)
+    def on_deadline_due(self, message: DeadlineDue) -> None:
+        """End a task that is late and waits here."""
+        self.attempts.deadline_due(message.task_id)
 
     @handles(TaskStarted)
     def on_started(self, message: TaskStarted) -> None:
@@ -213,8 +205,9 @@ class Scheduler(Actor):
         worker = self.workers.pop(message.ref, None)
         if worker is not None:
             worker.credit = 0  # no more tasks
-            for record in list(worker.outstanding.values()):
-                self._give_up(record, f"{worker.name} has ended: {message.cause or 'stopped'}")
+            cause = f"{worker.name} has ended: {message.cause or message.reason.value}"
+            for record in reversed(list(worker.outstanding.values())):
+                self._lose(worker, record, cause)
         for client in list(self.clients.values()):
             if client.ref == message.ref:
                 self.departures.dismiss(client, None, 0.0)
@@ -227,7 +220,7 @@ class Scheduler(Actor):
         after = TRANSITIONS.get((before, event))
         if after is None:
             text = f"{event.name} cannot happen in {before.name}; {record.story}"
-            self._fail(record, RowStatus.INTERNAL, text)
+            self._fail(record, text)
             return False
         record.state = after
         if not TaskState.RUNNING <= after <= TaskState.CANCELING:
@@ -247,34 +240,35 @@ class Scheduler(Actor):
             self.placement.discard()
         client = record.client
         client.open -= 1
+        if record.past is not None:
+            self.attempts.forget(record)
         if client.leaving is not None:
             self.departures.farewell(client)
 
-    def _give_up(self, record: TaskRecord, text: str) -> None:
-        """Nobody answers for a task any more."""
+    def _lose(self, worker: WorkerEntry, record: TaskRecord, cause: str) -> None:
+        """Nobody answers for a task any more. Whether it has begun is not known."""
         if record.state is not TaskState.CANCELING:
-            self._fail(record, RowStatus.WORKER_DIED, text)
+            now_s = self.context.now()
+            row = fault_row(record.task, RowStatus.LOST, cause, now_s)
+            self.attempts.end(worker, record, row)
             return
         waiting = record.cancels
         if self.apply(record, TaskEvent.CANCEL_MISSED):
             self.cancels.confirm(record, waiting, TaskCancelConfirmType.CancelNotFound)
 
-    def _fail(self, record: TaskRecord, status: RowStatus, text: str) -> None:
-        """End a task by a fault that is not its own."""
-        waiting = record.cancels
+    def _fail(self, record: TaskRecord, text: str) -> None:
+        """End a task by a bug of ours, whatever its state."""
+        waiting, before = record.cancels, record.state
         if record.worker is not None:
             self.placement.release(record.worker, record)
-        if self.records.pop(record.task.task_id, None) is not None:
-            record.client.open -= 1
-            if record.state is TaskState.QUEUED:
-                self.placement.discard()
         record.state = TaskState.FAILED
         record.cancels = None
-        row = fault_row(record.task, status, text, self.context.now())
-        self._deliver(record, waiting, row)
-        self.departures.farewell(record.client)
+        if record.task.task_id in self.records:
+            self._strike(record, before)
+        now_s = self.context.now()
+        self.deliver(record, waiting, fault_row(record.task, RowStatus.INTERNAL, text, now_s))
 
-    def _deliver(
+    def deliver(
         self, record: TaskRecord, waiting: list[DeferredReply] | None, row: TaskRow
     ) -> None:
         """Answer who waits for a cancel with the row; if nobody does, it goes with the others."""
@@ -289,9 +283,10 @@ class Scheduler(Actor):
         """Send results to clients and tasks to workers, many in one message."""
         self._tell_results()
         if self.placement.queued:
+            now_s = self.context.now()
             for worker in self.placement.assign():
                 batch, worker.batch = worker.batch, []
-                self.context.tell(worker.ref, run_message(batch))
+                self.context.tell(worker.ref, run_message(batch, now_s))
 
     def _tell_results(self) -> None:
         for client in self._told.values():

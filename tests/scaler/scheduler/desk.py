@@ -19,6 +19,7 @@ from scaler.protocol.tasks import (
     TaskCancelConfirmType,
     TaskDrop,
     TaskDropped,
+    TaskPolicy,
     TaskResult,
     TaskReturned,
     TaskRow,
@@ -50,6 +51,8 @@ def row(
     client: int = 1,
     run_s: float = 0.001,
     payload: bytes = b"value",
+    attempt: int = 1,
+    final: bool = False,
 ) -> TaskRow:
     """Return the row of a task's end."""
     return TaskRow(
@@ -63,7 +66,8 @@ def row(
         rss_bytes=0,
         worker="worker",
         pid=1,
-        attempt=1,
+        attempt=attempt,
+        final=final,
     )
 
 
@@ -88,12 +92,18 @@ class Desk:
         return worker
 
     def submit(
-        self, *numbers: int, client: int = 1, function_id: bytes = b"f", chunked: bool = False
+        self,
+        *numbers: int,
+        client: int = 1,
+        function_id: bytes = b"f",
+        chunked: bool = False,
+        policy: TaskPolicy | None = None,
     ) -> None:
         """Submit tasks, all in one message."""
         function = Function(function_id, b"blob", "module.f")
         tasks = tuple(
-            Task(task_id(number, client), function_id, b"", chunked) for number in numbers
+            Task(task_id(number, client), function_id, b"", chunked, policy=policy)
+            for number in numbers
         )
         self.kit.tell(TaskSubmit((function,), tasks), sender=self.clients[client])
 
@@ -133,6 +143,12 @@ class Desk:
         runs = [m for m in self.kit.messages_to(worker) if isinstance(m, TaskRun)]
         return [task.task_id & 0xFFFFFFFF for run in runs for task in run.tasks]
 
+    def runs_of(self, number: int, worker: ActorRef) -> list[TaskRun]:
+        """Return the messages that sent a task to a worker so far."""
+        runs = [m for m in self.kit.messages_to(worker) if isinstance(m, TaskRun)]
+        wanted = task_id(number)
+        return [run for run in runs if any(task.task_id == wanted for task in run.tasks)]
+
     def results_to(self, client: ActorRef) -> list[TaskRow]:
         """Return the rows told to a client so far."""
         results = [m for m in self.kit.messages_to(client) if isinstance(m, TaskResult)]
@@ -152,7 +168,10 @@ class Desk:
         """Whether no task is left, here or in any book."""
         status = self.status()
         scheduler = self.kit.actor
-        counts = [status.queued, status.running, status.canceling, scheduler.placement.queued]
+        counts = [
+            *(status.waiting, status.queued, status.running, status.canceling),
+            *(scheduler.placement.queued, len(self.kit.timers)),
+        ]
         loads = [
             number for worker in status.workers for number in (worker.outstanding, worker.load_us)
         ]

@@ -16,6 +16,7 @@ from scaler.protocol.tasks import (
     RowStatus,
     SchedulerStatus,
     TaskOutput,
+    TaskPolicy,
     TaskResult,
     TaskReturned,
     TaskRun,
@@ -45,9 +46,7 @@ def test_a_task_goes_to_a_worker_and_its_result_to_its_client(desk):
     assert desk.is_at_rest()
 
 
-@pytest.mark.parametrize(
-    "status", [RowStatus.FAILED, RowStatus.WORKER_DIED, RowStatus.INTERNAL, RowStatus.SUCCEEDED]
-)
+@pytest.mark.parametrize("status", [RowStatus.FAILED, RowStatus.INTERNAL, RowStatus.SUCCEEDED])
 def test_every_end_of_a_running_task_is_passed_on_as_it_is(desk, status):
     client, worker = desk.connect(), desk.add_worker()
     desk.submit(1)
@@ -479,23 +478,25 @@ def test_a_worker_without_an_actor_is_dropped(desk):
     assert desk.status().workers == ()
 
 
-def test_the_tasks_of_a_worker_that_ended_fail_with_its_cause(desk):
+def test_the_tasks_of_a_worker_that_ended_are_run_by_another_in_their_order(desk):
     client, worker = desk.connect(), desk.add_worker()
     desk.submit(1, 2)
     desk.kit.terminate(worker, TerminationReason.FAILED, "it could not start")
-    first, second = desk.results_to(client)
-    assert {first.task_id, second.task_id} == {task_id(1), task_id(2)}
-    assert first.status is RowStatus.WORKER_DIED
-    assert first.payload == b"worker-1 has ended: it could not start"
+    other = desk.add_worker("w2")
+    desk.end(other, row(1, attempt=2), row(2, attempt=2))
+    assert desk.sent_to(other) == [1, 2]
+    assert len(desk.results_to(client)) == 2
     assert desk.is_at_rest()
 
 
-def test_a_worker_that_just_stopped_is_named_too(desk):
+def test_what_may_run_once_fails_with_the_worker_that_had_it(desk):
     client, worker = desk.connect(), desk.add_worker()
-    desk.submit(1)
+    desk.submit(1, policy=TaskPolicy(max_attempts=1))
     desk.kit.terminate(worker)
     (told,) = desk.results_to(client)
-    assert told.payload == b"worker-1 has ended: stopped"
+    assert told.status is RowStatus.WORKER_DIED
+    assert b"worker-1 has ended: stopped" in told.payload
+    assert desk.is_at_rest()
 
 
 def test_nothing_is_sent_to_a_worker_that_ended(desk):
@@ -504,7 +505,7 @@ def test_nothing_is_sent_to_a_worker_that_ended(desk):
     desk.kit.terminate(first)
     desk.submit(1)
     assert desk.sent_to(first) == []
-    assert desk.status() == SchedulerStatus(1, 0, 0, (), 1)
+    assert desk.status() == SchedulerStatus(0, 1, 0, 0, (), 1)
     assert desk.sent_to(desk.add_worker("w2")) == [1]
 
 
@@ -539,6 +540,7 @@ def test_the_status_counts_what_is_there(desk):
     desk.submit(1, 2, 3)
     desk.cancel(1)
     assert desk.kit.ask(GetStatus()).reply == SchedulerStatus(
+        waiting=0,
         queued=1,
         running=1,
         canceling=1,

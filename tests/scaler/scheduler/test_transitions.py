@@ -12,15 +12,23 @@ from scaler.scheduler.transitions import TRANSITIONS, TaskEvent, TaskState, next
 S, E = TaskState, TaskEvent
 
 ROWS = [
+    (S.WAITING, E.DUE, S.QUEUED),
+    (S.WAITING, E.TIMED_OUT, S.TIMED_OUT),
+    (S.WAITING, E.CANCEL_REQUESTED, S.CANCELED),
     (S.QUEUED, E.DISPATCHED, S.RUNNING),
+    (S.QUEUED, E.TIMED_OUT, S.TIMED_OUT),
     (S.QUEUED, E.CANCEL_REQUESTED, S.CANCELED),
     (S.RUNNING, E.SUCCEEDED, S.SUCCEEDED),
     (S.RUNNING, E.FAILED, S.FAILED),
+    (S.RUNNING, E.RETRIED, S.WAITING),
+    (S.RUNNING, E.TIMED_OUT, S.TIMED_OUT),
+    (S.RUNNING, E.LOST, S.QUEUED),
     (S.RUNNING, E.DIED, S.WORKER_DIED),
     (S.RUNNING, E.RETURNED, S.QUEUED),
     (S.RUNNING, E.CANCEL_REQUESTED, S.CANCELING),
     (S.CANCELING, E.SUCCEEDED, S.SUCCEEDED),
     (S.CANCELING, E.FAILED, S.FAILED),
+    (S.CANCELING, E.TIMED_OUT, S.TIMED_OUT),
     (S.CANCELING, E.DIED, S.CANCELED),
     (S.CANCELING, E.RETURNED, S.CANCELED),
     (S.CANCELING, E.CANCEL_REQUESTED, S.CANCELING),
@@ -49,11 +57,12 @@ def test_the_rows_above_are_all_there_are():
 
 def test_nothing_leaves_a_final_state():
     final = [state for state in S if all((state, event) in MISSING for event in E)]
-    assert final == [S.SUCCEEDED, S.FAILED, S.WORKER_DIED, S.CANCELED]
+    assert final == [S.SUCCEEDED, S.FAILED, S.TIMED_OUT, S.WORKER_DIED, S.CANCELED]
 
 
 def test_a_task_can_be_cancelled_in_every_state_that_is_not_final():
     assert [state for state in S if (state, E.CANCEL_REQUESTED) in LEGAL] == [
+        S.WAITING,
         S.QUEUED,
         S.RUNNING,
         S.CANCELING,
