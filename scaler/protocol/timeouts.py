@@ -1,34 +1,33 @@
-"""What a worker says of a task that it stopped at a limit: the payload of a `TIMED_OUT` row."""
+"""What the row of a task that was stopped at a limit says: which limit, and how it ended."""
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class Limit(Enum):
-    """Which limit a task met."""
+class Limit(StrEnum):
+    """What stopped a task."""
 
     TIMEOUT = "timeout"
-    """`TaskPolicy.timeout_s`: this attempt ran for too long."""
+    """The `timeout_s` of its policy: one attempt ran for too long."""
     DEADLINE = "deadline"
-    """`TaskPolicy.deadline_s`: too long ago was it submitted."""
+    """The `deadline_s` of its policy: too much time has passed since it was submitted."""
 
 
 def pack_timeout(limit: Limit, how: str) -> bytes:
     """Return the payload of a `TIMED_OUT` row.
 
     Args:
-        limit: which was met.
-        how: how the task was stopped, in words; empty if it had not begun.
+        limit: the one that was hit.
+        how: how the attempt ended, a clause without a full stop.
     """
     return f"{limit.value}\n{how}".encode()
 
 
 def unpack_timeout(payload: bytes) -> tuple[Limit, str]:
-    """Return limit and words of a payload that `pack_timeout` made.
-
-    Raises:
-        ValueError: it is none.
-    """
-    limit, _, how = payload.decode().partition("\n")
-    return Limit(limit), how
+    """Return what `pack_timeout` was given. Never raises: what else comes counts as a timeout."""
+    text = payload.decode(errors="replace")
+    first, _, how = text.partition("\n")
+    if first in (Limit.TIMEOUT, Limit.DEADLINE):
+        return Limit(first), how
+    return Limit.TIMEOUT, text
