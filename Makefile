@@ -11,15 +11,24 @@ BIN := $(VENV)/bin
 EXTRAS :=
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench coverage clean
+.PHONY: help demo test check bench bench-scale coverage simulate mutants explore chaos clean
+
+# How long the long forms run; `make simulate SEEDS=20000`, `make chaos MINUTES=30`.
+SEEDS := 1000
+MINUTES := 1
 
 help:
 	@echo "make demo          parse every file of the standard library in parallel"
 	@echo "make test          ruff, mypy, import contracts, then all tests"
 	@echo "make check         the same without the tests"
+	@echo "make simulate      SEEDS=1000 whole systems in virtual time, with faults drawn from the seed"
+	@echo "make mutants       plant bugs, and see the simulator find each"
+	@echo "make explore       every order of events of a small system"
+	@echo "make chaos         MINUTES=1 of real work while processes are killed and frozen"
 	@echo "make coverage      branch coverage of the parts that do no I/O"
 	@echo "make bench         our figures beside those of other libraries"
 	@echo "                   PEERS='ray dask opengris' adds these; each gets a .venv of its own"
+	@echo "make bench-scale   the scheduler with up to 10,000 workers and 1,000,000 tasks"
 	@echo "make clean         remove the environments and everything that was made"
 
 demo: $(VENV)/.installed
@@ -35,12 +44,27 @@ check: $(VENV)/.installed-test
 	@$(BIN)/mypy
 	@$(call quietly,$(VENV)/contracts.log,$(BIN)/lint-imports --no-logo)
 
+simulate: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.simulation run --seeds $(SEEDS)
+
+mutants: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.simulation mutants
+
+explore: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.simulation explore
+
+chaos: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES)
+
 coverage: $(VENV)/.installed-test
 	@$(BIN)/coverage run -m pytest
 	@$(BIN)/python tests/branch_coverage.py
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python -m benchmarks.run $(foreach peer,$(PEERS),--peer $(peer)) $(BENCH)
+
+bench-scale: $(VENV)/.installed-bench
+	@$(BIN)/python -m benchmarks.scale
 
 clean:
 	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .coverage.* .*_cache .hypothesis
