@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scaler.client.future import ScalerFuture as ScalerFuture
     from scaler.client.outcome import CancelOutcome as CancelOutcome
     from scaler.client.outcome import ProfilingInfo as ProfilingInfo
+    from scaler.client.retry import Retry as Retry
     from scaler.cluster import Client as Client
     from scaler.cluster import LocalCluster as LocalCluster
     from scaler.errors import ClientBusyError as ClientBusyError
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
     from scaler.errors import ScalerError as ScalerError
     from scaler.errors import SerializationError as SerializationError
     from scaler.errors import TaskFailedError as TaskFailedError
+    from scaler.errors import TaskTimeoutError as TaskTimeoutError
     from scaler.errors import WorkerDiedError as WorkerDiedError
     from scaler.executor.interrupt import TaskInterrupt as TaskInterrupt
 
 _HOMES = {
     "client.future": ("ScalerFuture",),
     "client.outcome": ("CancelOutcome", "ProfilingInfo"),
+    "client.retry": ("Retry",),
     "cluster": ("Client", "LocalCluster"),
     "errors": (
         "ClientBusyError",
@@ -56,6 +59,7 @@ _HOMES = {
         "ScalerError",
         "SerializationError",
         "TaskFailedError",
+        "TaskTimeoutError",
         "WorkerDiedError",
     ),
     "executor.interrupt": ("TaskInterrupt",),

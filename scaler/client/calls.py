@@ -12,7 +12,7 @@ from scaler.client.future import ScalerFuture
 from scaler.client.mapping import run_imap, run_map, star_items, zip_items
 from scaler.client.outcome import CancelOutcome, check_cancel
 from scaler.client.session import ClientSession
-from scaler.protocol.tasks import Function
+from scaler.protocol.tasks import Function, TaskPolicy
 from scaler.serialization.values import dump_arguments, dump_items
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Calls:
     ) -> ScalerFuture[Any]:
         """See `Client.submit`."""
         function = self._function_of(options, fn)
-        submission = self.session.prepare(function, dump_arguments(args, kwargs))
+        submission = self.session.prepare(function, dump_arguments(args, kwargs), options.policy)
         return self.session.submit(submission, block=options.block)
 
     async def asubmit(
@@ -40,7 +40,7 @@ class Calls:
     ) -> ScalerFuture[Any]:
         """See `Client.asubmit`."""
         function = self._function_of(options, fn)
-        submission = self.session.prepare(function, dump_arguments(args, kwargs))
+        submission = self.session.prepare(function, dump_arguments(args, kwargs), options.policy)
         return await self.session.asubmit(submission)
 
     def map(self, options: ClientOptions, fn: Any, iterables: tuple[Iterable[Any], ...]) -> Any:
@@ -57,9 +57,8 @@ class Calls:
         self, options: ClientOptions, fn: Any, iterables: tuple[Iterable[Any], ...]
     ) -> Generator[Any]:
         """See `Client.imap`."""
-        function = self._function_of(options, fn)
-        chunks = Chunks(self.session, function, block=options.block)
-        chunker = self._chunker(function, known_total(iterables))
+        chunks = Chunks(self.session, self._function_of(options, fn), options)
+        chunker = self._chunker(chunks, known_total(iterables))
         return run_imap(chunks.submit, chunks.cancel, zip_items(iterables), chunker)
 
     def cancel(
@@ -95,27 +94,33 @@ class Calls:
 
     def _map(self, options: ClientOptions, fn: Any, items: Any, total: int | None) -> list[Any]:
         __tracebackhide__ = True
-        function = self._function_of(options, fn)
-        chunks = Chunks(self.session, function, block=options.block)
-        return run_map(chunks.submit, chunks.cancel, items, self._chunker(function, total))
+        chunks = Chunks(self.session, self._function_of(options, fn), options)
+        return run_map(chunks.submit, chunks.cancel, items, self._chunker(chunks, total))
 
-    def _chunker(self, function: Function, total: int | None) -> Chunker:
-        return Chunker(self.session.item_times, function.function_id, self._slots, total)
+    def _chunker(self, chunks: Chunks, total: int | None) -> Chunker:
+        times, function_id = self.session.item_times, chunks.function.function_id
+        return Chunker(times, function_id, self._slots, total, single=chunks.single)
 
 
 class Chunks:
     """Submits and cancels the chunks of one map."""
 
-    def __init__(self, session: ClientSession, function: Function, *, block: bool) -> None:
+    def __init__(self, session: ClientSession, function: Function, options: ClientOptions) -> None:
         """Submit calls of `function` through `session`."""
         self._session = session
-        self._function = function
-        self._block = block
+        self.function = function
+        self.single = needs_single_items(options.policy)
+        """Each chunk is one item, and a task as `submit` makes it."""
+        self._block = options.block
+        self._policy = options.policy
         self._last: ScalerFuture | None = None
 
     def submit(self, items: list[Any]) -> ScalerFuture:
         """Submit one chunk of argument tuples."""
-        submission = self._session.prepare(self._function, dump_items(items), chunked=True)
+        payload = dump_arguments(items[0], {}) if self.single else dump_items(items)
+        submission = self._session.prepare(
+            self.function, payload, self._policy, chunked=not self.single
+        )
         self._last = submission.future
         return self._session.submit(submission, block=self._block)
 
@@ -132,3 +137,8 @@ class Chunks:
         for future in futures:  # perhaps in a finalizer, on any thread: only send
             if future.set_cancel_confirmed(CancelOutcome.UNCONFIRMED):
                 self._session.cancel_soon(future, True, None)
+
+
+def needs_single_items(policy: TaskPolicy | None) -> bool:
+    """Whether this policy counts attempts or time of each item of a map, not of a chunk."""
+    return policy is not None and (policy.retries > 0 or policy.timeout_s is not None)

@@ -27,6 +27,9 @@ GROWTH: Final = 8
 OPEN_PER_SLOT: Final = 4
 """Chunks in flight for each slot: the slots stay busy while the caller looks away."""
 
+SINGLES_PER_SLOT: Final = 64
+"""The same where each chunk must be one item: some are done at once, some wait for a retry."""
+
 FUNCTIONS_MEASURED: Final = 1_000
 """Functions whose times are remembered, the latest used."""
 
@@ -65,14 +68,24 @@ class Chunker:
         function_id: The function that is mapped.
         slots: Workers there are, at least 1.
         total: Items there will be at most, `None` if not known.
+        single: Each chunk must be one item, and its task's value is the item's.
     """
 
-    def __init__(self, times: ItemTimes, function_id: bytes, slots: int, total: int | None) -> None:
+    def __init__(
+        self,
+        times: ItemTimes,
+        function_id: bytes,
+        slots: int,
+        total: int | None,
+        *,
+        single: bool = False,
+    ) -> None:
         self._times = times
         self._function_id = function_id
         self._slots = max(slots, 1)
-        self._items_max = CHUNK_ITEMS
-        if total is not None:
+        self.single = single
+        self._items_max = 1 if single else CHUNK_ITEMS
+        if total is not None and not single:
             even = -(-total // (self._slots * CHUNKS_PER_SLOT))
             self._items_max = min(CHUNK_ITEMS, max(even, 1))
         known = times.seconds_per_item(function_id) is not None
@@ -81,7 +94,7 @@ class Chunker:
     @property
     def open_max(self) -> int:
         """How many chunks should be in flight."""
-        return self._slots * OPEN_PER_SLOT
+        return self._slots * (SINGLES_PER_SLOT if self.single else OPEN_PER_SLOT)
 
     def next_size(self) -> int:
         """Return how many items the next chunk should have, at least 1."""

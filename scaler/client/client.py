@@ -20,7 +20,9 @@ from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLIENT_TASKS
 if TYPE_CHECKING:
     from scaler.client.connection import Connection
     from scaler.client.future import ScalerFuture
+    from scaler.client.retry import Retry
     from scaler.client.session import ClientSession
+    from scaler.protocol.tasks import TaskPolicy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +35,8 @@ class ClientOptions(NamedTuple):
     """Stands for the function's name in what people read."""
     block: bool = True
     """Whether `submit` waits for credit; if not, it raises `ClientBusyError`."""
+    policy: TaskPolicy | None = None
+    """How often a task may be tried, and for how long; made by `scaler.client.policies`."""
 
 
 class _Hold:
@@ -106,7 +110,8 @@ class BaseClient:
             ClientClosedError: the client was closed.
             ClusterBrokenError: the cluster has ended by itself.
 
-        The task runs at most once. Waits while `credit_tasks` tasks, or `credit_bytes` of
+        A task whose executor dies is run again, so it may run more than once; what it raises is
+        final (see `options` for both). Waits while `credit_tasks` tasks, or `credit_bytes` of
         arguments, are in flight.
         """
         __tracebackhide__ = True
@@ -140,8 +145,13 @@ class BaseClient:
             Exception: what `fn` raised for the first item that failed; its notes name the item.
             TypeError: there is no iterable.
             SerializationError: function, an item or a value cannot be pickled.
-            WorkerDiedError: the process died that ran an item; the text names it.
+            WorkerDiedError: the process died that ran an item, in each of its attempts; the text
+                names it.
+            TaskTimeoutError: an item's task reached the timeout or deadline of `options`.
             ClientClosedError: the client was closed.
+
+        With `retries` or a `timeout` each item is a task of its own; `max_attempts` and `deadline`
+        hold for a chunk, from the moment it is submitted.
         """
         __tracebackhide__ = True
         try:
@@ -190,18 +200,47 @@ class BaseClient:
 
     # --- views and the end ------------------------------------------------------------------
 
-    def options(self, *, name: str | None = None, block: bool | None = None) -> Self:
+    def options(
+        self,
+        *,
+        name: str | None = None,
+        block: bool | None = None,
+        retries: int | Retry | None = None,
+        max_attempts: int | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+    ) -> Self:
         """Return a view of this client with other options; both share everything else.
 
         Args:
             name: stands for the function's name in what people read.
             block: whether `submit` waits for credit (default True), or raises `ClientBusyError`.
+            retries: how often a task that raised is run again (default 0): a number, or a `Retry`
+                that says after which exceptions, and after which wait.
+            max_attempts: attempts that may be lost with their executors (default 3); then the task
+                fails with `WorkerDiedError`. 1, and no retries: it runs at most once.
+            timeout: seconds that one attempt may run.
+            deadline: seconds from `submit` to the task's end, all waiting and attempts included.
+
+        What is not given (`None`) stays as it is. A task that reaches `timeout` or `deadline` is
+        stopped as a cancel does it, and fails with `TaskTimeoutError`; `math.inf` lifts a limit.
+
+        Raises:
+            TypeError: an argument is of a wrong type.
+            ValueError: an argument is out of its range.
+            SerializationError: the predicate of a `Retry` cannot be pickled.
         """
+        policy = self._options.policy
+        if not (retries is max_attempts is timeout is deadline is None):
+            from scaler.client.policies import changed_policy
+
+            policy = changed_policy(policy, retries, max_attempts, timeout, deadline)
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._options = ClientOptions(
             name=self._options.name if name is None else name,
             block=self._options.block if block is None else block,
+            policy=policy,
         )
         return view
 

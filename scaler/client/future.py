@@ -17,7 +17,13 @@ import msgspec
 from actors import LazyFuture
 from scaler.client.loops import in_loop_callback
 from scaler.client.outcome import Canceller, CancelOutcome, ProfilingInfo, check_cancel
-from scaler.errors import ClientError, InternalError, SerializationError, WorkerDiedError
+from scaler.errors import (
+    ClientError,
+    InternalError,
+    SerializationError,
+    TaskTimeoutError,
+    WorkerDiedError,
+)
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.protocol.tasks import RowStatus, TaskRow
 from scaler.serialization.exceptions import load_exception
@@ -45,6 +51,14 @@ _INTERRUPTED: Final = RowStatus.INTERRUPTED
 
 # Notified when a thread has opened a payload that others wait for.
 _OPENED: Final = Condition(LOCK)
+
+_ERRORS: Final = {
+    RowStatus.WORKER_DIED: WorkerDiedError,
+    RowStatus.LOST: WorkerDiedError,
+    RowStatus.TIMED_OUT: TaskTimeoutError,
+    RowStatus.INTERNAL: InternalError,
+}
+"""What a row that is text raises."""
 
 _SMALL_BYTES: Final = 512
 """A payload up to this size stays with its row: it is smaller than the work to drop it."""
@@ -357,10 +371,9 @@ def resolve_rows(pairs: Sequence[tuple[ScalerFuture, TaskRow]]) -> list[ScalerFu
 
 def _open_row(row: TaskRow, name: str) -> tuple[Any, BaseException | None]:
     """Return value and exception of an attempt that ended."""
-    if row.status is RowStatus.WORKER_DIED:
-        return None, WorkerDiedError(f"{name}: {row.payload.decode()}")
-    if row.status is RowStatus.INTERNAL:
-        return None, InternalError(row.payload.decode())
+    kind = _ERRORS.get(row.status)
+    if kind is not None:
+        return None, kind(f"{name}: {row.payload.decode(errors='replace')}")
     if row.status is not _SUCCEEDED:
         return None, load_exception(row.payload)
     try:

@@ -24,7 +24,8 @@ from scaler.serialization.exceptions import load_exception
 Item: TypeAlias = tuple[Any, ...]
 
 SubmitChunk: TypeAlias = Callable[[list[Item]], ScalerFuture]
-"""Submits one chunk of argument tuples; the future's value is a `ChunkResult`."""
+"""Submits one chunk of argument tuples; the future's value is a `ChunkResult`, or, where the
+chunker says `single`, that of the one item."""
 
 Cancel: TypeAlias = Callable[[list[ScalerFuture], float], object]
 """Cancels these futures in this order; waits at most so many seconds for the confirms."""
@@ -199,6 +200,8 @@ class _Run:
             error = cancelled
         if error is not None:
             chunk.error = _noted(error, chunk.where())
+        elif self._chunker.single:
+            chunk.values = [future.result()]
         else:
             result = future.result()
             chunk.values = result.values

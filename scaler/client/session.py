@@ -23,7 +23,7 @@ from scaler.client.references import references
 from scaler.client.submissions import Submission, Submissions
 from scaler.errors import ClientClosedError, ForkedClientError
 from scaler.limits import CANCEL_TIMEOUT_S, CLOSE_GRACE_S, CLOSE_TIMEOUT_S
-from scaler.protocol.tasks import CLIENT_SHIFT, Function, Task, TaskOutput
+from scaler.protocol.tasks import CLIENT_SHIFT, Function, Task, TaskOutput, TaskPolicy
 from scaler.serialization.functions import FunctionPickler
 
 if TYPE_CHECKING:
@@ -84,12 +84,19 @@ class ClientSession:
 
     # --- submit -----------------------------------------------------------------------------
 
-    def prepare(self, function: Function, payload: bytes, chunked: bool = False) -> Submission:
+    def prepare(
+        self,
+        function: Function,
+        payload: bytes,
+        policy: TaskPolicy | None = None,
+        chunked: bool = False,
+    ) -> Submission:
         """Make a task and its future. Nothing is sent yet."""
         task_id = next(self._task_ids)
         future = self._new_future(task_id, self, time.monotonic())
         future.name = function.name
-        return Submission(future, function, Task(task_id, function.function_id, payload, chunked))
+        task = Task(task_id, function.function_id, payload, chunked, 1, policy)
+        return Submission(future, function, task)
 
     def submit(self, submission: Submission, *, block: bool) -> ScalerFuture:
         """Send one task; waits for credit, or raises what `Credit.acquire` does."""
@@ -127,11 +134,7 @@ class ClientSession:
         return self.cancel_many((future,), force, timeout_s, grace_s)[0]
 
     def cancel_many(
-        self,
-        futures: Sequence[ScalerFuture],
-        force: bool,
-        timeout_s: float,
-        grace_s: float | None,
+        self, futures: Sequence[ScalerFuture], force: bool, timeout_s: float, grace_s: float | None
     ) -> list[bool]:
         """Cancel open futures of this client, the newest first; wait until each is decided."""
         self.check_may_wait()
@@ -181,11 +184,7 @@ class ClientSession:
             )
 
     def _ask_cancel(
-        self,
-        futures: Sequence[ScalerFuture],
-        force: bool,
-        timeout_s: float,
-        grace_s: float | None,
+        self, futures: Sequence[ScalerFuture], force: bool, timeout_s: float, grace_s: float | None
     ) -> Any:
         if self.closed:
             return None

@@ -12,6 +12,7 @@ from typing import Any, Final
 from scaler.errors import InternalError, SerializationError
 from scaler.executor.interrupt import Interrupter, TaskInterrupt
 from scaler.executor.leftovers import Leftovers
+from scaler.executor.predicates import Predicates
 from scaler.protocol.tasks import Function, RowStatus, Task, TaskRow
 from scaler.serialization.exceptions import dump_exception
 from scaler.serialization.functions import load_function
@@ -46,7 +47,9 @@ class TaskGuard:
         self._interrupter = interrupter
         self.show_item = show_item
         """Gets the index of each item of a chunk before it runs."""
+        self._predicates = Predicates()
         self._leftovers = Leftovers()
+        self._is_final = False
         self._cpu_s = 0.0
         self._measure()
 
@@ -63,6 +66,7 @@ class TaskGuard:
             started_ns: monotonic clock when it was claimed.
         """
         self._leftovers.note_threads()
+        self._is_final = False
         status, payload = self._attempt(ordinal, task)
         ended_s = time.monotonic()
         started_s = started_ns / 1e9
@@ -84,6 +88,7 @@ class TaskGuard:
             self._pid,
             task.attempt,
             unclean,
+            self._is_final and status is RowStatus.FAILED,
         )
 
     def _attempt(self, ordinal: int, task: Task) -> tuple[RowStatus, bytes]:
@@ -101,13 +106,13 @@ class TaskGuard:
                 status = RowStatus.SUCCEEDED
             except BaseException as error:
                 if not interrupter.answered(ordinal):
-                    payload = self._describe(error, task)
+                    payload = self._judge(error, task)
             finally:
                 interrupter.armed = 0
         except TaskInterrupt:
             status = RowStatus.INTERRUPTED
         if status is RowStatus.FAILED and interrupter.answered(ordinal):
-            status = RowStatus.INTERRUPTED
+            status = RowStatus.INTERRUPTED  # the task raised because of it, or its predicate did
         return status, payload
 
     def _work(self, task: Task) -> bytes:
@@ -159,8 +164,18 @@ class TaskGuard:
         opened = self._opened[function_id] = load_function(function)
         return opened
 
-    def _describe(self, error: BaseException, task: Task) -> bytes:
+    def _judge(self, error: BaseException, task: Task) -> bytes:
+        """Describe what the task raised, and decide whether it is final."""
+        why_final = self._predicates.why_final(task.policy, error)
+        self._is_final = bool(why_final)
+        return self._describe(error, task, why_final)
+
+    def _describe(self, error: BaseException, task: Task, why_final: str = "") -> bytes:
         note = f"on worker {self._worker}, pid {self._pid}, attempt {task.attempt}"
+        if task.policy is not None and task.policy.retries:
+            note += f" (retries: {task.policy.retries})"
+        if why_final:
+            note += f"\n{why_final}"
         if not isinstance(error, SerializationError):
             error.__traceback__ = _without_own_frames(error.__traceback__)
         return dump_exception(error, note=note)
