@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors import Launcher, LocalMessage, Poller
-from scaler.protocol.tasks import Function, Task, TaskRow
+from scaler.protocol.tasks import Function, Task, TaskPolicy, TaskRow
 from scaler.serialization.functions import FunctionPickler
 from scaler.serialization.values import dump_arguments, dump_items
 from scaler.worker.port import ExecutorExited, ExecutorPrinted, ExecutorRows, ExecutorUp
@@ -86,14 +86,19 @@ class Driven:
         return self.send(fn, [dump_items(items)], chunked=True)[0]
 
     def send(
-        self, fn: Callable[..., Any], payloads: list[bytes], *, chunked: bool = False
+        self,
+        fn: Callable[..., Any],
+        payloads: list[bytes],
+        *,
+        chunked: bool = False,
+        policy: TaskPolicy | None = None,
     ) -> list[int]:
         function = self._pickler.pickle(fn)
         functions = [] if function.function_id in self._sent else [function]
         self._sent[function.function_id] = function
         ordinals = list(itertools.islice(self._ordinals, len(payloads)))
         tasks = [
-            Task(1000 + ordinal, function.function_id, payload, chunked)
+            Task(1000 + ordinal, function.function_id, payload, chunked, policy=policy)
             for ordinal, payload in zip(ordinals, payloads, strict=True)
         ]
         self.port.send(ordinals, tasks, functions)
