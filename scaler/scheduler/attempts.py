@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 _DOUBLINGS_MAX = 60
 
+# A member of an enumeration costs 70 ns to look up by its class (CPython 3.11).
+_ROW_SUCCEEDED = RowStatus.SUCCEEDED
+_EVENT_SUCCEEDED = TaskEvent.SUCCEEDED
+_SUCCEEDED = TaskState.SUCCEEDED
+
 
 class RetryDue(LocalMessage, frozen=True):
     """The time of a task's next attempt has come."""
@@ -63,20 +68,23 @@ class Attempts:
     def end(self, worker: WorkerEntry, record: TaskRecord, row: TaskRow) -> None:
         """One attempt ended with `row`: deliver it, confirm a cancel, or try again."""
         scheduler = self._scheduler
-        if row.status is RowStatus.SUCCEEDED:
+        if row.status is _ROW_SUCCEEDED:
             record.entry.observe(row.ended_s - row.started_s)
-            event = TaskEvent.SUCCEEDED
+            event = _EVENT_SUCCEEDED
         else:
             event, row = self._judge(record, row)
         worker.blocked = False
         waiting = record.cancels
         if not scheduler.apply(record, event):
             return
-        if record.state is TaskState.CANCELED:
+        state = record.state
+        if state is _SUCCEEDED:  # first, since it is the one that most go through
+            scheduler.deliver(record, waiting, row)
+        elif state is TaskState.CANCELED:
             scheduler.cancels.confirm(record, waiting, TaskCancelConfirmType.Canceled)
-        elif record.state is TaskState.WAITING:
+        elif state is TaskState.WAITING:
             self._wait(record)
-        elif record.state is TaskState.QUEUED:
+        elif state is TaskState.QUEUED:
             self._next_attempt(record)
             self.put_back(record)
         else:

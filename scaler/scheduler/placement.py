@@ -8,6 +8,8 @@ from scaler.limits import PREFETCH_US
 from scaler.scheduler.records import TaskQueue, TaskRecord, WorkerEntry
 from scaler.scheduler.transitions import TaskEvent, TaskState, next_state
 
+_DISPATCHED = next_state(TaskState.QUEUED, TaskEvent.DISPATCHED)
+
 
 class Placement:
     """Hands queued tasks out, oldest first, to workers with room, idle ones first.
@@ -101,11 +103,10 @@ class Placement:
         """Give `worker` at most `share` tasks: the loop that every task goes through."""
         queue, records, batch = self._queue, self._records, worker.batch
         outstanding, load_us = worker.outstanding, worker.load_us
-        dispatched = next_state(TaskState.QUEUED, TaskEvent.DISPATCHED)
         room = min(share, worker.credit - len(outstanding), queue.length)
         while room > 0 and load_us < PREFETCH_US:
             record = queue.pop(records)
-            record.state = dispatched
+            record.state = _DISPATCHED
             record.worker = worker
             record.expected_us = expected_us = record.entry.expected_us
             load_us += expected_us

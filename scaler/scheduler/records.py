@@ -23,6 +23,7 @@ from scaler.scheduler.transitions import TaskState
 
 _QUEUE_SLACK = 1_000
 _EWMA_SHIFT = 2
+_QUEUED = TaskState.QUEUED
 
 
 class FunctionEntry:
@@ -191,24 +192,26 @@ class TaskQueue:
         """Take the first task that is still queued. There must be one."""
         while True:
             record = records.get(self._ids.popleft())
-            if record is not None and record.state is TaskState.QUEUED:
+            if record is not None and record.state is _QUEUED:
                 self.length -= 1
                 return record
 
 
 def run_message(batch: list[TaskRecord], now_s: float) -> TaskRun:
     """Return the message that sends these tasks to their worker."""
+    first = batch[0]
+    if len(batch) == 1 and first.past is None:  # among many workers, most get one at a time
+        return TaskRun((first.entry.function,), (first.task,), (first.expected_us,))
     functions = {record.task.function_id: record.entry.function for record in batch}
-    pasts = [(record.task.task_id, record.past) for record in batch if record.past is not None]
     return TaskRun(
         functions=tuple(functions.values()),
         tasks=tuple([record.task for record in batch]),
         expected_us=tuple([record.expected_us for record in batch]),
         left_s=tuple(
             [
-                (task_id, past.deadline_s - now_s)
-                for task_id, past in pasts
-                if past.deadline_s < math.inf
+                (record.task.task_id, past.deadline_s - now_s)
+                for record in batch
+                if (past := record.past) is not None and past.deadline_s < math.inf
             ]
         ),
     )

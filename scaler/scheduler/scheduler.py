@@ -49,6 +49,11 @@ from scaler.scheduler.transitions import TRANSITIONS, TaskEvent, TaskState
 if TYPE_CHECKING:
     from actors import DeferredReply
 
+# A member of an enumeration costs 70 ns to look up by its class (CPython 3.11).
+_QUEUED = TaskState.QUEUED
+_RUNNING = TaskState.RUNNING
+_CANCELING = TaskState.CANCELING
+
 
 class Scheduler(Actor):
     """Queues tasks, hands them to workers, answers cancels, passes results on."""
@@ -223,12 +228,12 @@ class Scheduler(Actor):
             self._fail(record, text)
             return False
         record.state = after
-        if not TaskState.RUNNING <= after <= TaskState.CANCELING:
+        if not _RUNNING <= after <= _CANCELING:
             if record.worker is not None:
                 self.placement.release(record.worker, record)
-            if after > TaskState.CANCELING:
+            if after > _CANCELING:
                 self._strike(record, before)
-        if record.cancels is not None and after is not TaskState.CANCELING:
+        if record.cancels is not None and after is not _CANCELING:
             record.cancels = None
             record.force = False
         return True
@@ -236,7 +241,7 @@ class Scheduler(Actor):
     def _strike(self, record: TaskRecord, before: TaskState) -> None:
         """Forget a task that has ended."""
         del self.records[record.task.task_id]
-        if before is TaskState.QUEUED:
+        if before is _QUEUED:
             self.placement.discard()
         client = record.client
         client.open -= 1
