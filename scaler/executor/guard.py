@@ -25,6 +25,11 @@ from scaler.serialization.values import (
 
 _NONE: Final = dump_value(None)
 
+# A member of an enumeration costs 70 ns to look up by its class (CPython 3.11).
+_SUCCEEDED: Final = RowStatus.SUCCEEDED
+_FAILED: Final = RowStatus.FAILED
+_INTERRUPTED: Final = RowStatus.INTERRUPTED
+
 _RSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
 
@@ -71,7 +76,7 @@ class TaskGuard:
         ended_s = time.monotonic()
         started_s = started_ns / 1e9
         unclean = self._interrupter.in_import
-        if status is RowStatus.INTERRUPTED:
+        if status is _INTERRUPTED:
             payload = b""
             unclean = unclean or self._leftovers.found(started_s)
         cpu_s, rss_bytes = self._measure()
@@ -88,7 +93,7 @@ class TaskGuard:
             self._pid,
             task.attempt,
             unclean,
-            self._is_final and status is RowStatus.FAILED,
+            self._is_final and status is _FAILED,
         )
 
     def _attempt(self, ordinal: int, task: Task) -> tuple[RowStatus, bytes]:
@@ -97,22 +102,22 @@ class TaskGuard:
         An interrupt may hit any line within: the outer `try` is for those between the task's end
         and the closing of the window. There is one at most, since the handler disarms.
         """
-        status, payload = RowStatus.FAILED, b""
+        status, payload = _FAILED, b""
         interrupter = self._interrupter
         try:
             try:
                 interrupter.arm(ordinal)
                 payload = self._work(task)
-                status = RowStatus.SUCCEEDED
+                status = _SUCCEEDED
             except BaseException as error:
                 if not interrupter.answered(ordinal):
                     payload = self._judge(error, task)
             finally:
                 interrupter.armed = 0
         except TaskInterrupt:
-            status = RowStatus.INTERRUPTED
-        if status is RowStatus.FAILED and interrupter.answered(ordinal):
-            status = RowStatus.INTERRUPTED  # the task raised because of it, or its predicate did
+            status = _INTERRUPTED
+        if status is _FAILED and interrupter.answered(ordinal):
+            status = _INTERRUPTED  # the task raised because of it, or its predicate did
         return status, payload
 
     def _work(self, task: Task) -> bytes:
