@@ -115,9 +115,12 @@ class Chunks:
         self._policy = options.policy
         self._last: ScalerFuture | None = None
 
-    def submit(self, items: list[Any]) -> ScalerFuture:
-        """Submit one chunk of argument tuples."""
-        payload = dump_arguments(items[0], {}) if self.single else dump_items(items)
+    def submit(self, items: list[Any], first: int) -> ScalerFuture:
+        """Submit one chunk of argument tuples, the first of which is item `first` of the map."""
+        if self.single:
+            payload = dump_arguments(items[0], {}, of=f" of item {first}")
+        else:
+            payload = dump_items(items, first)
         submission = self._session.prepare(
             self.function, payload, self._policy, chunked=not self.single
         )

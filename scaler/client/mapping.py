@@ -23,9 +23,9 @@ from scaler.serialization.exceptions import load_exception
 
 Item: TypeAlias = tuple[Any, ...]
 
-SubmitChunk: TypeAlias = Callable[[list[Item]], ScalerFuture]
-"""Submits one chunk of argument tuples; the future's value is a `ChunkResult`, or, where the
-chunker says `single`, that of the one item."""
+SubmitChunk: TypeAlias = Callable[[list[Item], int], ScalerFuture]
+"""Submits one chunk of argument tuples, the first of which has this index in the map. The future's
+value is a `ChunkResult`, or, where the chunker says `single`, that of the one item."""
 
 Cancel: TypeAlias = Callable[[list[ScalerFuture], float], object]
 """Cancels these futures in this order; waits at most so many seconds for the confirms."""
@@ -159,7 +159,7 @@ class _Run:
             if not items:
                 self._exhausted = True
                 return
-            future = self._submit_chunk(items)
+            future = self._submit_chunk(items, self._taken)
             chunk = _Chunk(self._taken, len(items), future)
             self._taken += len(items)
             self._order.append(chunk)

@@ -38,8 +38,8 @@ class ChunkResult(msgspec.Struct, frozen=True):
     """Its exception, as `dump_exception` made it."""
 
 
-def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    """Pickle the arguments of one call.
+def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], of: str = "") -> bytes:
+    """Pickle the arguments of one call; errors call them arguments `of` something.
 
     Raises:
         SerializationError: names the argument, its type and the reason.
@@ -52,8 +52,8 @@ def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     except ScalerError:
         raise
     except Exception as error:
-        named = [(f"argument {n}", value) for n, value in enumerate(args)]
-        named += [(f"argument {name!r}", value) for name, value in kwargs.items()]
+        named = [(f"argument {n}{of}", value) for n, value in enumerate(args)]
+        named += [(f"argument {name!r}{of}", value) for name, value in kwargs.items()]
         raise _refused(named, error) from error
 
 
@@ -69,8 +69,8 @@ def load_arguments(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return arguments
 
 
-def dump_items(items: list[tuple[Any, ...]]) -> bytes:
-    """Pickle the argument tuples of one chunk; errors as `dump_arguments`."""
+def dump_items(items: list[tuple[Any, ...]], first: int = 0) -> bytes:
+    """Pickle the argument tuples of one chunk; errors as `dump_arguments`, counted from `first`."""
     try:
         return dumps(items)
     except ScalerError:
@@ -78,7 +78,7 @@ def dump_items(items: list[tuple[Any, ...]]) -> bytes:
     except Exception as error:
         named = (
             (f"argument {n} of item {index}", value)
-            for index, item in enumerate(items)
+            for index, item in enumerate(items, first)
             for n, value in enumerate(item)
         )
         raise _refused(named, error) from error

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.client.chunking import CHUNK_ITEMS, CHUNK_S, Chunker, ItemTimes, known_total
+from scaler.client.chunking import (
+    CHUNK_ITEMS,
+    CHUNK_S,
+    SINGLES_PER_SLOT,
+    Chunker,
+    ItemTimes,
+    known_total,
+)
 
 FN = b"f" * 16
 START_S = 30e-6
@@ -37,6 +44,17 @@ def run(chunker: Chunker, item_s: float, total: int, slots: int) -> tuple[list[i
 def test_the_first_chunk_of_an_unknown_function_is_one_item():
     assert Chunker(ItemTimes(), FN, 2, 10_000).next_size() == 1
     assert Chunker(ItemTimes(), FN, 2, None).next_size() == 1
+
+
+@pytest.mark.parametrize("total", [None, 10, 1_000_000])
+def test_chunks_that_must_be_single_items_stay_so_and_more_are_in_flight(total):
+    times = ItemTimes()
+    chunker = Chunker(times, FN, 2, total, single=True)
+    for _ in range(10):
+        assert chunker.next_size() == 1
+        chunker.ended(1, 1e-6)
+    assert chunker.open_max == 2 * SINGLES_PER_SLOT
+    assert times.seconds_per_item(FN) == pytest.approx(1e-6)
 
 
 def test_a_trivial_function_over_ten_thousand_items_takes_few_chunks():

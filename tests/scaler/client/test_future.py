@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from scaler.client.future import CancelOutcome, ProfilingInfo, resolve_rows
-from scaler.errors import ClientError, InternalError, SerializationError, WorkerDiedError
+from scaler.errors import (
+    ClientError,
+    InternalError,
+    SerializationError,
+    TaskTimeoutError,
+    WorkerDiedError,
+)
 from scaler.protocol.tasks import RowStatus
 
 # The rows of the cancel table.
@@ -248,13 +254,21 @@ def test_an_interrupted_attempt_is_a_cancel(session):
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(RowStatus.WORKER_DIED, WorkerDiedError), (RowStatus.INTERNAL, InternalError)],
+    [
+        (RowStatus.WORKER_DIED, WorkerDiedError),
+        (RowStatus.LOST, WorkerDiedError),
+        (RowStatus.TIMED_OUT, TaskTimeoutError),
+        (RowStatus.INTERNAL, InternalError),
+    ],
 )
 def test_what_was_not_the_tasks_doing_is_an_error_of_ours(session, status, error):
     future = session.future()
-    future.set_result_ready(session.row(status=status, payload=b"killed by SIGKILL"))
-    with pytest.raises(error, match="killed by SIGKILL"):
+    future.name = "module.f"
+    future.set_result_ready(session.row(status=status, payload=b"killed by SIGKILL: \xff"))
+    with pytest.raises(error) as caught:
         future.result()
+    assert str(caught.value) == "module.f: killed by SIGKILL: \ufffd"
+    assert not isinstance(caught.value, TimeoutError), "that is `result(timeout=...)`'s"
 
 
 def test_a_value_that_does_not_open_is_an_error_of_that_future(session):

@@ -40,7 +40,8 @@ class Chunks:
         self.submitted: list[tuple[ScalerFuture, list[Any]]] = []
         self.cancelled: list[tuple[list[int], float]] = []
 
-    def submit(self, items: list[Any]) -> ScalerFuture:
+    def submit(self, items: list[Any], first: int) -> ScalerFuture:
+        assert first == sum(self.sizes())
         future = self.session.future(len(self.submitted))
         self.submitted.append((future, pickle.loads(pickle.dumps(items))))
         if self.at_once:
@@ -101,6 +102,18 @@ def even_only(value: int) -> int:
     return value
 
 
+class Singles(Chunks):
+    """Takes each item as a task of its own."""
+
+    def run(self, number: int) -> None:
+        future, [item] = self.submitted[number]
+        try:
+            row = self.session.row(self.fn(*item))
+        except Exception as error:
+            row = self.session.row(error=error)
+        future.set_result_ready(row)
+
+
 # Values.
 
 
@@ -111,6 +124,22 @@ def test_values_come_in_order(chunks, do, total):
     values = list(do(made, zip_items([range(total), range(1, total + 1)])))
     assert values == [a * 10 + a + 1 for a in range(total)]
     assert made.cancelled == []
+
+
+@pytest.mark.parametrize("do", [do_map, do_imap])
+def test_where_each_item_is_a_task_its_value_is_the_items(session, do):
+    made = Singles(session, lambda a: (a, a))
+    single = Chunker(ItemTimes(), b"f", SLOTS, 500, single=True)
+    assert list(do(made, zip_items([range(500)]), single)) == [(a, a) for a in range(500)]
+    assert made.sizes() == [1] * 500
+
+
+def test_where_each_item_is_a_task_an_error_names_it(session):
+    made = Singles(session, even_only)
+    single = Chunker(ItemTimes(), b"f", SLOTS, None, single=True)
+    with pytest.raises(ValueError, match="7 is odd") as caught:
+        do_map(made, zip_items([[2, 4, 7, 8]]), single)
+    assert caught.value.__notes__[-1] == "raised for item 2 of the map"
 
 
 def test_the_shortest_iterable_ends_it(chunks):
@@ -331,9 +360,9 @@ def test_the_loss_of_a_whole_chunk_names_its_items(chunks, in_thread, wait_until
         except ClusterBrokenError as error:
             raised.append(error)
 
-    def submit(items: list[Any]) -> ScalerFuture:
+    def submit(items: list[Any], first: int) -> ScalerFuture:
         made.at_once = len(items) == 1
-        future = Chunks.submit(made, items)
+        future = Chunks.submit(made, items, first)
         if not made.at_once:
             future.set_error(ClusterBrokenError("gone"))
         return future
@@ -341,8 +370,8 @@ def test_the_loss_of_a_whole_chunk_names_its_items(chunks, in_thread, wait_until
     made.submit = submit
     in_thread(run)
     wait_until(lambda: raised)
-    first = made.sizes().index(8)
-    assert raised[0].__notes__ == [f"raised for one of items {first} to {first + 7} of the map"]
+    number = made.sizes().index(8)
+    assert raised[0].__notes__ == [f"raised for one of items {number} to {number + 7} of the map"]
 
 
 def test_a_chunk_cancelled_by_others_ends_the_map(chunks, in_thread, wait_until):
@@ -373,8 +402,8 @@ def test_an_error_that_takes_no_note_is_raised_all_the_same(chunks):
     made = chunks(lambda value: value)
     made.at_once = False
 
-    def submit(items: list[Any]) -> ScalerFuture:
-        future = made.submit(items)
+    def submit(items: list[Any], first: int) -> ScalerFuture:
+        future = made.submit(items, first)
         future.set_error(StubbornError("no notes"))
         return future
 
@@ -400,10 +429,10 @@ def test_a_submit_that_raises_cancels_and_raises(chunks):
     made = chunks(lambda value: value)
     made.at_once = False
 
-    def submit(items: list[Any]) -> ScalerFuture:
+    def submit(items: list[Any], first: int) -> ScalerFuture:
         if len(made.submitted) == 5:
             raise ClusterBrokenError("gone")
-        return made.submit(items)
+        return made.submit(items, first)
 
     with pytest.raises(ClusterBrokenError):
         run_map(submit, made.cancel, zip_items([range(100)]), singles(made))

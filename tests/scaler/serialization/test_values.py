@@ -135,6 +135,10 @@ def test_items_of_a_chunk_arrive_as_given() -> None:
 def test_an_item_that_does_not_pickle_is_named() -> None:
     with pytest.raises(SerializationError, match="argument 1 of item 2 "):
         dump_items([(1, 2), (3, 4), (5, threading.Lock())])
+    with pytest.raises(SerializationError, match="argument 0 of item 30 "):
+        dump_items([(threading.Lock(),)], 30)
+    with pytest.raises(SerializationError, match="argument 0 of item 31 "):
+        dump_arguments((threading.Lock(),), {}, of=" of item 31")
 
 
 def test_a_future_in_an_item_explains_itself() -> None:
