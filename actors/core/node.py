@@ -39,6 +39,9 @@ class NodeCore:
     else belongs to the node's thread.
     """
 
+    cell_type: type[Cell] = Cell
+    """What `spawn` makes; a simulation makes cells of its own."""
+
     def __init__(
         self,
         name: str,
@@ -155,7 +158,7 @@ class NodeCore:
             name = f"{actor_class.__name__.lower()}-{number}"
         if name in self.names:
             raise ValueError(f"node {self.name} already has an actor named {name!r}")
-        cell = Cell(
+        cell = self.cell_type(
             self,
             Address(self.name, number, name),
             partial(actor_class, *args, **kwargs),

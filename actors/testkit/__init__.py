@@ -42,6 +42,17 @@ from actors.testkit.harness import ActorHarness as ActorHarness
 from actors.testkit.inbox import InboxRef as InboxRef
 from actors.testkit.probe import Probe as Probe
 from actors.testkit.probe import ProbeMessage as ProbeMessage
+from actors.testkit.simulation import Delays as Delays
+from actors.testkit.simulation import Event as Event
+from actors.testkit.simulation import EventKind as EventKind
+from actors.testkit.simulation import Handle as Handle
+from actors.testkit.simulation import InvariantError as InvariantError
+from actors.testkit.simulation import LivelockError as LivelockError
+from actors.testkit.simulation import RunEnd as RunEnd
+from actors.testkit.simulation import SimulatedNode as SimulatedNode
+from actors.testkit.simulation import Simulation as Simulation
+from actors.testkit.simulation import SimulationError as SimulationError
+from actors.testkit.simulation import UnexpectedFailureError as UnexpectedFailureError
 
 if TYPE_CHECKING:
     from actors.testkit.leaks import LeakError as LeakError
@@ -52,20 +63,31 @@ __all__ = [
     "ActorHarness",
     "AskState",
     "Asked",
+    "Delays",
     "Effect",
+    "Event",
+    "EventKind",
     "Failed",
+    "Handle",
     "InboxRef",
+    "InvariantError",
     "LeakError",
+    "LivelockError",
     "ManualClock",
     "PendingReply",
     "Probe",
     "ProbeMessage",
     "Replied",
+    "RunEnd",
+    "SimulatedNode",
+    "Simulation",
+    "SimulationError",
     "Spawned",
     "Stopped",
     "Timer",
     "TimerCancelled",
     "Told",
+    "UnexpectedFailureError",
     "Unwatched",
     "Watched",
     "check_leaks",

@@ -1,0 +1,51 @@
+"""`Delays`: how long messages travel, how late nodes are, how soon a crash is noticed."""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+
+
+class Delays(msgspec.Struct, frozen=True):
+    """The timing of a simulation; every value is drawn between two bounds, in seconds.
+
+    Messages of one sender to one receiver never overtake each other, whatever is drawn.
+    """
+
+    local_s: tuple[float, float] | None = (0.0, 0.0005)
+    """To an actor of the same node; `None`: at once, within the turn."""
+    remote_s: tuple[float, float] = (0.0001, 0.005)
+    """To an actor of another node."""
+    slow_share: float = 0.01
+    """Share of messages that take longer, by what `slow_s` says."""
+    slow_s: tuple[float, float] = (0.0, 0.5)
+    stall_share: float = 0.02
+    """Share of messages at whose arrival the node is busy: it handles all that comes in at once,
+    in one turn, when `stall_s` is over."""
+    stall_s: tuple[float, float] = (0.0, 0.02)
+    detect_s: tuple[float, float] = (0.0, 0.2)
+    """From the crash of a node until another one notices."""
+
+    @classmethod
+    def drawn(cls, random: Random) -> Delays:
+        """Return delays of a drawn character: from a quiet host to a slow network."""
+        remote_s = 10 ** random.uniform(-3.5, -0.5)
+        return cls(
+            local_s=(0.0, random.choice((0.00005, 0.0005, 0.005))),
+            remote_s=(remote_s * random.choice((0.05, 0.5)), remote_s),
+            slow_share=random.choice((0.0, 0.0, 0.01, 0.1)),
+            slow_s=(0.0, random.choice((0.05, 0.5, 5.0))),
+            stall_share=random.choice((0.0, 0.02, 0.2)),
+            stall_s=(0.0, random.choice((0.005, 0.05, 0.4))),
+            detect_s=(0.0, random.choice((0.01, 0.2, 3.0))),
+        )
+
+    def travel(self, random: Random, *, local: bool) -> float:
+        """Draw how long a message travels."""
+        low, high = self.local_s if local and self.local_s else self.remote_s
+        delay_s = low + (high - low) * random.random()
+        if self.slow_share and random.random() < self.slow_share:
+            low, high = self.slow_s
+            delay_s += low + (high - low) * random.random()
+        return delay_s
