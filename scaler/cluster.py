@@ -7,7 +7,6 @@ machinery while that one starts.
 from __future__ import annotations
 
 import atexit
-import math
 import os
 import sys
 import threading
@@ -24,7 +23,6 @@ from actors import ActorsError, NodeThread
 from scaler import place
 from scaler.client.client import BaseClient
 from scaler.client.displayed import html_table, only_displayed
-from scaler.cpus import usable_cpus
 from scaler.errors import (
     ClientClosedError,
     ClusterBrokenError,
@@ -38,6 +36,7 @@ from scaler.limits import (
     CLIENT_TASKS,
     START_TIMEOUT_S,
 )
+from scaler.settings import ExecutorLimits, checked_limits, checked_workers, environment
 
 if TYPE_CHECKING:
     from actors import Actor, ActorRef
@@ -45,13 +44,6 @@ if TYPE_CHECKING:
     from scaler.client.session import ClientSession
     from scaler.roles import Roles
 
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 _PRELOAD = ("scaler.executor.main", "cloudpickle")
 
 
@@ -70,6 +62,8 @@ class LocalCluster:
         preload: Sequence[str] = (),
         cancel_grace: float = CANCEL_GRACE_S,
         start_timeout: float = START_TIMEOUT_S,
+        max_tasks_per_executor: int | None = None,
+        max_memory_per_executor: int | None = None,
     ) -> None:
         """Start a cluster and wait until its executors can be started.
 
@@ -81,8 +75,13 @@ class LocalCluster:
             cancel_grace: seconds from interrupt to kill when a running task is cancelled; one that
                 sits in C code, and so gives no sign of life, gets `limits.CANCEL_SIGN_S` only.
             start_timeout: seconds until a start that does not succeed is given up.
+            max_tasks_per_executor: an executor that has run so many tasks is replaced; a chunk of a
+                map counts as one.
+            max_memory_per_executor: bytes. An executor that has grown to 80 % of it is replaced
+                after its task; one that exceeds it is killed, and its task tried again.
 
         Raises:
+            TypeError: an argument is of a wrong type.
             ValueError: an argument is out of its range.
             ClusterStartError: it did not come up; the text says why.
             NestedClientError: this is a task.
@@ -90,9 +89,8 @@ class LocalCluster:
         refuse_inside_task()
         self._made = next(_made)
         close_displayed(self._made)
-        self.slots = usable_cpus() if workers is None else _checked_workers(workers)
-        if not cancel_grace >= 0:
-            raise ValueError(f"cancel_grace must be 0 or more seconds, got {cancel_grace!r}")
+        self.slots = checked_workers(workers)
+        limits = checked_limits(cancel_grace, max_tasks_per_executor, max_memory_per_executor)
         self._pid = os.getpid()
         self._closing = threading.RLock()  # a signal handler may close what is being closed
         self.closed = False
@@ -101,7 +99,7 @@ class LocalCluster:
         """Set when the first executor is up, or the cluster broke."""
         self._sessions: dict[int, ClientSession] = {}
         self._client_numbers = count(1)
-        self._roles = self._start(env, preload, cancel_grace, start_timeout)
+        self._roles = self._start(env, preload, limits, start_timeout)
         self.scheduler = self._roles.scheduler
         self._dropped = weakref.finalize(self, self._roles.dropped)
         self._dropped.atexit = False
@@ -112,14 +110,14 @@ class LocalCluster:
         self,
         env: Mapping[str, str] | None,
         preload: Sequence[str],
-        cancel_grace: float,
+        limits: ExecutorLimits,
         start_timeout: float,
     ) -> Roles:
         """Start the launcher, then all else, and wait for the first executor."""
         thread = NodeThread(
             "scaler",
             preload=(*_PRELOAD, *preload),
-            env=_environment(env, self.slots),
+            env=environment(env, self.slots),
             launch_now=True,
             on_broken=weakly(self._on_node_broken),
         )
@@ -130,7 +128,7 @@ class LocalCluster:
             roles = Roles(
                 thread,
                 self.slots,
-                cancel_grace,
+                limits,
                 weakly(self.break_off),
                 partial(close_displayed, self._made) if "IPython" in sys.modules else None,
             )
@@ -275,19 +273,6 @@ def _end(thread: NodeThread) -> None:
         thread.close()
 
 
-def _checked_workers(workers: int) -> int:
-    if type(workers) is not int or workers < 1:
-        raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
-    return workers
-
-
-def _environment(env: Mapping[str, str] | None, slots: int) -> dict[str, str]:
-    """The executors' environment: native thread pools share the cores among the slots."""
-    threads = str(max(1, math.floor(usable_cpus() / slots)))
-    shared = dict.fromkeys(_THREAD_VARIABLES, threads)
-    return {**shared, **os.environ, **(env or {})}
-
-
 class Client(BaseClient):
     """Runs functions in parallel, and cancels them with an answer.
 
@@ -311,6 +296,8 @@ class Client(BaseClient):
         env: Mapping[str, str] | None = None,
         preload: Sequence[str] = (),
         start_timeout: float | None = None,
+        max_tasks_per_executor: int | None = None,
+        max_memory_per_executor: int | None = None,
     ) -> None:
         """Connect to `cluster`, or start one of its own and own it.
 
@@ -325,8 +312,11 @@ class Client(BaseClient):
             env: see `LocalCluster`.
             preload: see `LocalCluster`.
             start_timeout: see `LocalCluster`.
+            max_tasks_per_executor: see `LocalCluster`.
+            max_memory_per_executor: see `LocalCluster`.
 
         Raises:
+            TypeError: an argument is of a wrong type.
             ValueError: an argument is out of its range, or it belongs to a cluster that is there.
             ClusterStartError: the cluster did not come up; the text says why.
             ClientClosedError: `cluster` was closed.
@@ -334,6 +324,7 @@ class Client(BaseClient):
         """
         refuse_inside_task()
         own = cluster is None
+        per_executor = max_tasks_per_executor, max_memory_per_executor
         if cluster is None:
             cluster = LocalCluster(
                 workers,
@@ -341,10 +332,13 @@ class Client(BaseClient):
                 preload=preload,
                 cancel_grace=CANCEL_GRACE_S if cancel_grace is None else cancel_grace,
                 start_timeout=START_TIMEOUT_S if start_timeout is None else start_timeout,
+                max_tasks_per_executor=max_tasks_per_executor,
+                max_memory_per_executor=max_memory_per_executor,
             )
-        elif preload or any(given is not None for given in (workers, cancel_grace, env)):
+        elif preload or (workers, cancel_grace, env, *per_executor) != (None,) * 5:
             raise ValueError(
-                "workers, cancel_grace, env and preload belong to the cluster: set them there"
+                "workers, cancel_grace, env, preload, max_tasks_per_executor and "
+                "max_memory_per_executor belong to the cluster: set them there"
             )
         try:
             super().__init__(

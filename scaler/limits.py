@@ -53,6 +53,9 @@ OUTPUT_BYTES: Final = 1 << 16
 EXECUTOR_START_FAILURES: Final = 5
 """Executors of one worker that may die before they were ready, in a row."""
 
+EXECUTOR_START_PAUSES_S: Final = (0.0, 0.01, 0.05, 0.2)
+"""Wait after each of these before the next is started."""
+
 MAX_ATTEMPTS: Final = 3
 """Attempts of a task that may be lost with their executors, unless its options say otherwise."""
 
@@ -68,8 +71,14 @@ PREDICATE_BYTES: Final = 1 << 16
 STDERR_LINES: Final = 20
 """Lines of its stderr that the report of an executor's death shows."""
 
+STDERR_LINE_BYTES: Final = 500
+"""How much of each of them."""
+
 MEMORY_CHECK_S: Final = 0.1
 """How often the memory of a busy executor is looked at, where it has a limit."""
+
+EXECUTOR_MEMORY_MIN_BYTES: Final = 64 << 20
+"""Smallest `max_memory_per_executor`: an idle executor takes about a third of it."""
 
 MEMORY_SOFT_SHARE: Final = 0.8
 """Above this share of `max_memory_per_executor` an executor is replaced after its task."""

@@ -10,6 +10,7 @@ from actors import ActorRef, ActorSystem, AskFuture, NodeThread
 from scaler.overseer import Dropped, Overseer
 from scaler.protocol.tasks import AwaitWorker
 from scaler.scheduler.scheduler import Scheduler
+from scaler.settings import ExecutorLimits
 from scaler.worker.process import ExecutorProcess
 from scaler.worker.worker import Worker
 
@@ -24,7 +25,7 @@ class Roles:
         self,
         thread: NodeThread,
         slots: int,
-        cancel_grace_s: float,
+        limits: ExecutorLimits,
         break_off: Callable[[Exception], None],
         close_displayed: Callable[[], None] | None,
     ) -> None:
@@ -33,7 +34,7 @@ class Roles:
         Args:
             thread: the node to live on, its launcher started.
             slots: how many workers.
-            cancel_grace_s: from interrupt to kill, unless a cancel says otherwise.
+            limits: when executors are stopped, ended, replaced.
             break_off: called when one of them has ended by itself.
             close_displayed: in a notebook: closes older clusters that are displayed only.
 
@@ -49,7 +50,9 @@ class Roles:
             return ExecutorProcess(number, worker, poller, launcher, tell)
 
         workers = [
-            system.spawn(Worker, name, self.scheduler, make_executor, cancel_grace_s, name=name)
+            system.spawn(
+                Worker, name, self.scheduler, make_executor, limits.cancel_grace, name=name
+            )
             for name in (f"worker-{number}" for number in range(1, slots + 1))
         ]
         watched = (self.scheduler, *workers)

@@ -165,7 +165,13 @@ def test_clients_of_one_cluster_do_not_disturb_each_other(cluster, new_sign):
 
 
 def test_a_client_takes_what_belongs_to_its_cluster_from_there(cluster):
-    for wrong in ({"workers": 3}, {"env": {"A": "B"}}, {"preload": ["colorsys"]}):
+    for wrong in (
+        {"workers": 3},
+        {"env": {"A": "B"}},
+        {"preload": ["colorsys"]},
+        {"max_tasks_per_executor": 5},
+        {"max_memory_per_executor": 1 << 30},
+    ):
         with pytest.raises(ValueError, match="cluster"):
             Client(cluster, **wrong)
 
