@@ -1,5 +1,6 @@
 """A whole system of actors in one thread, in virtual time, all drawn from one seed."""
 
+from actors.testkit.simulation.agenda import Handle as Handle
 from actors.testkit.simulation.delays import Delays as Delays
 from actors.testkit.simulation.errors import InvariantError as InvariantError
 from actors.testkit.simulation.errors import LivelockError as LivelockError
@@ -8,7 +9,6 @@ from actors.testkit.simulation.errors import UnexpectedFailureError as Unexpecte
 from actors.testkit.simulation.events import Event as Event
 from actors.testkit.simulation.events import EventKind as EventKind
 from actors.testkit.simulation.node import SimulatedNode as SimulatedNode
-from actors.testkit.simulation.simulation import Handle as Handle
 from actors.testkit.simulation.simulation import RunEnd as RunEnd
 from actors.testkit.simulation.simulation import Simulation as Simulation
 

@@ -18,38 +18,36 @@ from actors.testkit.simulation.events import EventKind
 
 if TYPE_CHECKING:
     from actors.testkit.simulation.node import SimulatedNode
-    from actors.testkit.simulation.simulation import Simulation
 
 
 class SimulatedRef(LocalRef):
     """A ref to an actor, the same object on every node: what it is given travels a lane."""
 
-    __slots__ = ("arrivals_s",)
+    __slots__ = ("arrivals_s", "core")
 
-    def __init__(self, address: Address, cell: Cell) -> None:
+    def __init__(self, address: Address, cell: SimulatedCell) -> None:
         super().__init__(address, cell)
+        self.core = cell.node
         self.arrivals_s: dict[ActorRef | None, float] = {}
         """When the last message of each sender arrives: the next one arrives later."""
 
     def ask(self, message: object, timeout: float = ASK_TIMEOUT_S) -> AskFuture:
         """Send a request from outside of actors; see `ActorRef.ask`. Do not wait for it."""
-        node: Any = self.cell.node
-        outside: NodeCore = node.life.sim.outside.core
+        outside = self.core.life.sim.network.outside
         return outside.ask_from_outside(self, message, timeout)
 
     def stop(self) -> None:
         """Stop the actor; from another node the request travels."""
-        node: Any = self.cell.node
-        sim: Simulation = node.life.sim
-        if sim.source is not None and sim.source.address.node != self.address.node:
-            sim.send_to_guardian(self.address.node, StopActor(self.address.number))
+        network = self.core.life.sim.network
+        if network.source is not None and network.source.address.node != self.address.node:
+            network.send_to_guardian(self.address.node, StopActor(self.address.number))
         else:
             super().stop()
 
     def deliver(self, envelope: Envelope | Reply) -> None:
         """Put `envelope` on its way."""
-        node: Any = self.cell.node
-        node.life.sim.send(self, node, envelope)
+        core = self.core
+        core.life.sim.network.send(self, core, envelope)
 
     def arrive(self, envelope: Envelope | Reply) -> None:
         """Put `envelope` into the mailbox."""
@@ -59,20 +57,24 @@ class SimulatedRef(LocalRef):
 class SimulatedOutsideRef(OutsideRef):
     """The sender of asks that come from outside of actors: replies to it travel too."""
 
-    __slots__ = ("arrivals_s",)
+    __slots__ = ("arrivals_s", "core")
 
-    def __init__(self, node: NodeCore) -> None:
+    def __init__(self, node: SimulatedCore) -> None:
         super().__init__(node)
+        self.core = node
         self.arrivals_s: dict[ActorRef | None, float] = {}
 
     def deliver(self, envelope: Envelope | Reply) -> None:
         """Put `envelope` on its way."""
-        node: Any = self.node
-        node.life.sim.send(self, node, envelope)
+        core = self.core
+        core.life.sim.network.send(self, core, envelope)
 
     def arrive(self, envelope: Envelope | Reply) -> None:
         """Close the ask that `envelope` answers."""
         super().deliver(envelope)
+
+
+Receiver = SimulatedRef | SimulatedOutsideRef
 
 
 class SimulatedCell(Cell):
@@ -80,43 +82,53 @@ class SimulatedCell(Cell):
 
     __slots__ = ()
     node: SimulatedCore
+    ref: SimulatedRef
 
-    def __init__(self, node: NodeCore, address: Address, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, node: SimulatedCore, address: Address, *args: Any, **kwargs: Any) -> None:
         super().__init__(node, address, *args, **kwargs)
         self.ref = SimulatedRef(address, self)
         self.context = CellContext(self)
 
     def run(self) -> None:
         """Handle the messages present now."""
-        sim = self.node.life.sim
-        before, sim.source = sim.source, self.ref
+        network = self.node.life.sim.network
+        before, network.source = network.source, self.ref
         try:
             super().run()
         finally:
-            sim.source = before
+            network.source = before
 
     def handle(self, item: Envelope | Reply) -> None:
         """Handle one message, reply or timer."""
-        sim = self.node.life.sim
-        if sim.source is self.ref:  # within a run
+        life = self.node.life
+        network = life.sim.network
+        if network.source is self.ref:  # within a run
             super().handle(item)
             return
-        assert type(item) is Envelope
-        self.node.life.note(EventKind.TIMER, self.ref, self.ref, item.message)
-        before, sim.source = sim.source, self.ref
+        life.note(EventKind.TIMER, self.ref, self.ref, item.message)
+        before, network.source = network.source, self.ref
         try:
             super().handle(item)
         finally:
-            sim.source = before
+            network.source = before
 
     def end_run(self) -> None:
         """Run the actor's `end_of_turn`."""
-        sim = self.node.life.sim
-        before, sim.source = sim.source, self.ref
+        network = self.node.life.sim.network
+        before, network.source = network.source, self.ref
         try:
             super().end_run()
         finally:
-            sim.source = before
+            network.source = before
+
+    def terminate(self) -> None:
+        """End the actor."""
+        network = self.node.life.sim.network
+        before, network.source = network.source, self.ref
+        try:
+            super().terminate()
+        finally:
+            network.source = before
 
     def failed(self, error: Exception) -> None:
         """The actor raised: the simulation learns of it."""
@@ -146,6 +158,8 @@ class SimulatedCore(NodeCore):
     """The node of production, on virtual time."""
 
     cell_type = SimulatedCell
+    cells: dict[int, SimulatedCell]  # type: ignore[assignment]
+    outside: SimulatedOutsideRef
 
     def __init__(self, name: str, life: SimulatedNode) -> None:
         """Make an empty node; `life` runs its turns."""
@@ -166,7 +180,7 @@ class SimulatedCore(NodeCore):
 
     def resolve(self, address: Address) -> ActorRef:
         """Return the ref for an address, wherever the actor lives."""
-        return self.life.sim.find(address) or RemoteRef(address, self)
+        return self.life.sim.network.find(address) or RemoteRef(address, self)
 
     def _wake(self) -> None:
         self.sleeping = False

@@ -18,7 +18,8 @@ from actors.testkit.simulation.cells import SimulatedCore
 from actors.testkit.simulation.events import Event, EventKind, name_of
 
 if TYPE_CHECKING:
-    from actors.testkit.simulation.simulation import Handle, Simulation
+    from actors.testkit.simulation.agenda import Handle
+    from actors.testkit.simulation.simulation import Simulation
 
 _ROUNDS_PER_TURN = 10_000
 _NEXT_TURN_S = 0.00001
@@ -115,7 +116,10 @@ class SimulatedNode:
         self._posted.clear()
         self._notes.clear()
         self.sim.note_world(EventKind.CRASH, self.name)
-        self.sim.spread_loss(self.core)
+        for node in [self.sim.outside, *self.sim.nodes.values()]:
+            if node.alive:
+                lost = self.core.name
+                self.sim.agenda.notice(node.core, lost, partial(node.lose, node.core, lost))
 
     def restart(self) -> None:
         """Begin again as a new process, with no actors but those that `setup` spawns.
@@ -148,7 +152,7 @@ class SimulatedNode:
             self._stalled_since_s = self.sim.now()
         if until_s > self._stalled_until_s:
             self._stalled_until_s = until_s
-            self.sim.post(until_s, partial(self._resume, self.core))
+            self.sim.agenda.wake(until_s, partial(self._resume, self.core))
 
     # --- for the simulation -----------------------------------------------------------------
 
@@ -167,7 +171,7 @@ class SimulatedNode:
             core.sleeping = False
             core.run_ready()
             if core.outgoing:
-                self.sim.flush(core)
+                self.sim.network.flush(core)
             core.wake_waiters()
             core.sleeping = True
             if not (core.ready or core.outgoing or core.wakes):
@@ -179,17 +183,16 @@ class SimulatedNode:
             for kind, source, target, message in notes:
                 self.sim.tell_event(Event(kind, now_s, source, target, message))
 
-    def lose(self, name: str) -> None:
+    def lose(self, core: SimulatedCore, name: str) -> None:
         """Learn that another node has crashed."""
-        core = self.core
         if core.crashed:
             return
         if self.paused:
-            self._posted.append(partial(self.lose, name))
+            self._posted.append(partial(self.lose, core, name))
             return
         core.lost[name] = None
         self.note(EventKind.NODE_LOST, None, None, f"{self.name}: {name}")
-        with self.sim.as_system():
+        with self.sim.network.as_system():
             core.node_lost(name, NodeUnreachableError(f"node {name} is gone: it crashed"))
         self.turn()
 
@@ -199,7 +202,7 @@ class SimulatedNode:
         self.core = SimulatedCore(name, self)
         self._stalled_until_s = 0.0
         self._armed_s = math.inf
-        self.sim.enter(self.core)
+        self.sim.network.enter(self.core)
         self.core.spawn(
             Guardian,
             (self.core, self.crash),
@@ -248,7 +251,7 @@ class SimulatedNode:
             at_s = self.sim.now() + _NEXT_TURN_S
         if at_s < self._armed_s:
             self._armed_s = at_s
-            self.sim.post(at_s, partial(self._wake_up, core))
+            self.sim.agenda.wake(at_s, partial(self._wake_up, core))
 
     def _wake_up(self, core: SimulatedCore) -> None:
         if core.crashed or core is not self.core:
@@ -259,5 +262,5 @@ class SimulatedNode:
             self.turn()
 
     def _fire(self) -> None:
-        with self.sim.as_system():
+        with self.sim.network.as_system():
             self.core.fire()

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
 import msgspec
 
 from actors.core.asks import OpenAsk
-from actors.core.guardian import guardian_address
-from actors.core.node import NodeCore, OutsideRef
-from actors.errors import ActorStoppedError, AskTimeoutError, NodeUnreachableError
 from actors.limits import ASK_TIMEOUT_S
 from actors.messages import Envelope, Reply
-from actors.ref import ActorRef, Address
-from actors.signals import DeadLetterReason
+from actors.ref import ActorRef
 from actors.testkit.context import PendingReply
-from actors.testkit.simulation.cells import SimulatedCore, SimulatedOutsideRef, SimulatedRef
+from actors.testkit.simulation.agenda import Agenda, Handle
+from actors.testkit.simulation.cells import Receiver
 from actors.testkit.simulation.delays import Delays
 from actors.testkit.simulation.errors import (
     InvariantError,
@@ -28,12 +23,11 @@ from actors.testkit.simulation.errors import (
     UnexpectedFailureError,
 )
 from actors.testkit.simulation.events import Event, EventKind, Record, label, name_of
+from actors.testkit.simulation.network import Network
 from actors.testkit.simulation.node import SimulatedNode
 
 _EVENTS_PER_INSTANT = 10_000
 _WALL_TIME_S = 1_800_000_000.0
-
-Receiver = SimulatedRef | SimulatedOutsideRef
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -53,21 +47,6 @@ class RunEnd(msgspec.Struct, frozen=True):
     """Events of this run."""
     time_s: float
     """Virtual time at its end."""
-
-
-class Handle:
-    """A callback that is still to come."""
-
-    __slots__ = ("cancelled", "function", "name")
-
-    def __init__(self, name: str, function: Callable[[], object]) -> None:
-        self.name = name
-        self.function = function
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        """Do not call it."""
-        self.cancelled = True
 
 
 class Simulation:
@@ -92,6 +71,7 @@ class Simulation:
         expect_failures: bool | Callable[[ActorRef, Exception], bool] = False,
         keep_trace: bool = False,
         describe: Callable[[Any], str] | None = None,
+        agenda: Agenda | None = None,
     ) -> None:
         """Make a simulation without nodes.
 
@@ -102,6 +82,7 @@ class Simulation:
                 other failure ends the run with `UnexpectedFailureError`.
             keep_trace: keep the events for `trace`; costs time and memory.
             describe: what of a message enters the digest; default: all its fields.
+            agenda: decides the order of things instead of the seed, as `explore` does.
         """
         self.seed = seed
         self.random = Random(seed)  # noqa: S311
@@ -110,20 +91,18 @@ class Simulation:
         self._expect_failures = expect_failures
         self._record = Record(describe, keep_trace=keep_trace)
         self._checks: list[Callable[[Event], None]] = []
-        self._now_s = 0.0
-        self._serial = 0
-        self._heap: list[tuple[float, int, Receiver | None, Any, Any]] = []
         self._unexpected: Failure | None = None
         self._instant_events = 0
-        self._is_system = False
-        self.source: ActorRef | None = None
-        """The actor that runs now."""
+        # Of its own, so that what models draw changes nothing here.
+        network_random = Random(f"network of {seed}")  # noqa: S311
+        self.agenda = agenda or Agenda(network_random, self.delays)
+        self.network = Network(self.agenda, direct_local=self.delays.local_s is None)
         self.woken: list[SimulatedNode] = []
         """Nodes that have something to do before anything else happens."""
         self.nodes: dict[str, SimulatedNode] = {}
-        self._cores: dict[str, SimulatedCore] = {}
         self.outside = SimulatedNode(self, "outside")
         """Where the asks of `ask` come from."""
+        self.network.outside = self.outside.core
 
     # --- the system -------------------------------------------------------------------------
 
@@ -136,7 +115,7 @@ class Simulation:
             name: unique.
             setup: spawns the node's actors: called now, and again after each restart.
         """
-        if name in self._cores:
+        if name in self.network.cores:
             raise ValueError(f"there is a node named {name!r} already")
         node = SimulatedNode(self, name, setup)
         self.nodes[name] = node
@@ -168,11 +147,11 @@ class Simulation:
 
     def now(self) -> float:
         """Virtual seconds since the simulation began."""
-        return self._now_s
+        return self.agenda.now_s
 
     def wall_time(self) -> float:
         """Seconds since the epoch, of a clock that never jumps."""
-        return _WALL_TIME_S + self._now_s
+        return _WALL_TIME_S + self.agenda.now_s
 
     def run(
         self,
@@ -205,11 +184,11 @@ class Simulation:
             if due_s is None:
                 break
             if until_s is not None and due_s > until_s:
-                self._now_s = until_s
+                self.agenda.now_s = until_s
                 reason = "time"
                 break
             self.step()
-        return RunEnd(reason, self._record.count - before, self._now_s)
+        return RunEnd(reason, self._record.count - before, self.agenda.now_s)
 
     def step(self) -> bool:
         """Let the next thing happen; False if there is none.
@@ -218,15 +197,16 @@ class Simulation:
             SimulationError: as for `run`.
         """
         self._settle()
-        if not self._heap:
+        before_s = self.agenda.now_s
+        entry = self.agenda.take()
+        if entry is None:
             return False
-        due_s, _, ref, source, item = heappop(self._heap)
-        if due_s > self._now_s:
-            self._now_s = due_s
+        ref, source, item = entry
+        if self.agenda.now_s > before_s:
             self._instant_events = self._record.count
         elif self._record.count - self._instant_events > _EVENTS_PER_INSTANT:
             raise LivelockError(
-                f"{_EVENTS_PER_INSTANT} events at {due_s} s of virtual time, the next one for "
+                f"{_EVENTS_PER_INSTANT} events at {before_s} s of virtual time, the next one for "
                 f"{label(ref) or 'a callback'}: timers or delays of 0 s keep the system busy"
             )
         if ref is None:
@@ -238,7 +218,7 @@ class Simulation:
 
     def next_event_s(self) -> float | None:
         """When the next thing happens, `None` if nothing does."""
-        return self._heap[0][0] if self._heap else None
+        return self.agenda.next_s()
 
     # --- what happened ----------------------------------------------------------------------
 
@@ -264,103 +244,23 @@ class Simulation:
         """
         what = error.invariant if isinstance(error, InvariantError) else type(error).__name__
         return (
-            f"seed={self.seed} invariant={what!r} time_s={self._now_s:.6f} "
+            f"seed={self.seed} invariant={what!r} time_s={self.agenda.now_s:.6f} "
             f"event={self._record.count} digest={self.digest()} replay: {command}"
         )
 
-    # --- for nodes, refs and cells ----------------------------------------------------------
-
-    def enter(self, core: SimulatedCore) -> None:
-        """Take in a node that begins."""
-        core.lost = {name: None for name, other in self._cores.items() if other.crashed}
-        self._cores[core.name] = core
-
-    def find(self, address: Address) -> Receiver | None:
-        """Return who lives at an address."""
-        core = self._cores.get(address.node)
-        if core is None:
-            return None
-        if not address.number:
-            return core.outside  # type: ignore[return-value]
-        cell = core.cells.get(address.number)
-        return None if cell is None else cell.ref  # type: ignore[return-value]
-
-    def send(self, ref: Receiver, core: SimulatedCore, item: Envelope | Reply) -> None:
-        """Put a message on its way to an actor of `core`."""
-        source = self.source
-        if type(item) is Envelope and item.sender is not None:
-            source = item.sender
-        elif source is None and self._is_system:
-            self._hand_over(ref, core, None, item)
-            return
-        local = type(source) is SimulatedRef and source.cell.node is core
-        delays = self.delays
-        if local and delays.local_s is None:
-            self._hand_over(ref, core, source, item)
-        elif core.crashed and self._is_known_as_lost(source, core):
-            self._refuse(source, ref.address, item)
-        else:
-            due_s = self._now_s + delays.travel(self.random, local=local)
-            last_s = ref.arrivals_s.get(source, 0.0)
-            if due_s < last_s:
-                due_s = last_s
-            ref.arrivals_s[source] = due_s
-            self._serial += 1
-            heappush(self._heap, (due_s, self._serial, ref, source, item))
-
-    def send_to_guardian(self, node: str, message: object) -> None:
-        """Have the actor that runs now tell the guardian of another node."""
-        guardian = self.find(guardian_address(node))
-        if guardian is not None:
-            guardian.deliver(Envelope(message))
-
-    def flush(self, core: SimulatedCore) -> None:
-        """Send what a node tells to addresses: mostly words between guardians."""
-        own = self.find(guardian_address(core.name))
-        for _ in range(len(core.outgoing)):
-            address, item = core.outgoing.popleft()
-            ref = self.find(address)
-            if ref is not None and address.node not in core.lost:
-                self.source = own
-                ref.deliver(item)
-                self.source = None
-                continue
-            with self.as_system():
-                if address.node in core.lost:
-                    self._refuse(own, address, item)
-                    continue
-                core.undeliverable(
-                    address,
-                    item,
-                    ActorStoppedError(f"actor {address.name} has stopped"),
-                    DeadLetterReason.STOPPED,
-                )
+    # --- for nodes and cells ----------------------------------------------------------------
 
     def plan(self, delay_s: float, name: str, function: Callable[[], object]) -> Handle:
         """Enter a callback under a name."""
         if delay_s < 0:
             raise ValueError(f"time only moves forward, not by {delay_s} s")
         handle = Handle(name, function)
-        self.post(self._now_s + delay_s, partial(self._call, handle))
+        self.agenda.call(handle, self.agenda.now_s + delay_s, partial(self._call, handle))
         return handle
-
-    def post(self, at_s: float, function: Callable[[], object]) -> None:
-        """Call a function of the simulation itself at a time; not an event."""
-        self._serial += 1
-        heappush(self._heap, (at_s, self._serial, None, None, function))
-
-    def spread_loss(self, core: SimulatedCore) -> None:
-        """Have each node notice a crash, after all that arrives from there."""
-        low, high = self.delays.detect_s
-        for node in [self.outside, *self.nodes.values()]:
-            if node.alive:
-                at_s = self._now_s + low + (high - low) * self.random.random()
-                at_s = max(at_s, _last_arrival_s(node.core, core.name))
-                self.post(at_s, partial(node.lose, core.name))
 
     def note_world(self, kind: EventKind, name: str) -> None:
         """Tell an event that is not about a message."""
-        self.tell_event(Event(kind, self._now_s, None, None, name))
+        self.tell_event(Event(kind, self.agenda.now_s, None, None, name))
 
     def tell_event(self, event: Event) -> None:
         """Enter an event into the record, and have the checks look at it."""
@@ -370,21 +270,11 @@ class Simulation:
 
     def failed(self, ref: ActorRef, error: Exception) -> None:
         """Note a handler that raised."""
-        failure = Failure(self._now_s, ref, error)
+        failure = Failure(self.agenda.now_s, ref, error)
         self.failures.append(failure)
         expected = self._expect_failures
         if not (expected if isinstance(expected, bool) else expected(ref, error)):
             self._unexpected = self._unexpected or failure
-
-    @contextmanager
-    def as_system(self) -> Iterator[None]:
-        """Let what the node itself puts into mailboxes arrive at once."""
-        before = self.source, self._is_system
-        self.source, self._is_system = None, True
-        try:
-            yield
-        finally:
-            self.source, self._is_system = before
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -408,55 +298,13 @@ class Simulation:
             self.note_world(EventKind.WORLD, handle.name)
 
     def _arrive(self, ref: Receiver, source: ActorRef | None, item: Envelope | Reply) -> None:
-        core: Any = ref.node if type(ref) is SimulatedOutsideRef else ref.cell.node  # type: ignore[union-attr]
-        if core.crashed:
-            self.tell_event(Event(EventKind.LOST, self._now_s, source, ref, item.message))
-            return
-        self._hand_over(ref, core, source, item)
-        node: SimulatedNode = core.life
-        if node.paused:
-            return
-        delays = self.delays
-        if delays.stall_share and self.random.random() < delays.stall_share:
-            low, high = delays.stall_s
-            node.stall(low + (high - low) * self.random.random())
-        node.turn()
-
-    def _hand_over(
-        self, ref: Receiver, core: SimulatedCore, source: ActorRef | None, item: Envelope | Reply
-    ) -> None:
-        if type(item) is not Reply:
-            kind = EventKind.MESSAGE
-        elif source is None and type(item.message) is AskTimeoutError:
-            kind = EventKind.TIMEOUT
-        else:
-            kind = EventKind.REPLY
-        core.life.note(kind, source, ref, item.message)
-        ref.arrive(item)
-
-    def _is_known_as_lost(self, source: ActorRef | None, core: NodeCore) -> bool:
-        return core.name in self._core_of(source).lost
-
-    def _core_of(self, source: ActorRef | None) -> SimulatedCore:
-        if source is None or isinstance(source, OutsideRef):
-            return self.outside.core
-        return self._cores[source.address.node]
-
-    def _refuse(self, source: ActorRef | None, address: Address, item: Envelope | Reply) -> None:
-        error = NodeUnreachableError(f"node {address.node} is gone")
-        with self.as_system():
-            self._core_of(source).undeliverable(address, item, error, DeadLetterReason.UNREACHABLE)
-
-
-def _last_arrival_s(core: SimulatedCore, source: str) -> float:
-    """When the last message from the node `source` arrives at a node."""
-    refs: list[Any] = [core.outside, *(cell.ref for cell in core.cells.values())]
-    return max(
-        (
-            at_s
-            for ref in refs
-            for sender, at_s in ref.arrivals_s.items()
-            if sender is not None and sender.address.node == source
-        ),
-        default=0.0,
-    )
+        node = self.network.arrive(ref, source, item)
+        if node is None:
+            now_s = self.agenda.now_s
+            self.tell_event(Event(EventKind.LOST, now_s, source, ref, item.message))
+        elif not node.paused:
+            stall_s = self.agenda.stall_s()
+            if stall_s:
+                node.stall(stall_s)
+            else:
+                node.turn()
