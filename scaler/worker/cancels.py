@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,12 +12,15 @@ from actors import DeferredReply, LocalMessage
 from scaler.limits import CANCEL_SIGN_S
 from scaler.protocol.tasks import (
     RowStatus,
+    Task,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskResult,
     TaskRow,
 )
+from scaler.protocol.timeouts import Limit, pack_timeout
+from scaler.worker.rows import attempt_row
 
 if TYPE_CHECKING:
     from scaler.worker.worker import Worker
@@ -37,18 +41,24 @@ class GraceOver(LocalMessage, frozen=True):
 
 
 class CancelOrder(msgspec.Struct):
-    """A cancel that waits for its task to end."""
+    """A task that is to stop: who asked for it, or which limit it met."""
 
     task_id: int
     replies: list[DeferredReply]
-    force: bool
-    grace_s: float | None
+    force: bool = True
+    grace_s: float | None = None
+    limit: Limit | None = None
+    """Answered by a row, unless someone asked for a cancel meanwhile."""
     due_s: float = math.inf
     """When its grace ends, on the node's clock."""
+    how: str = ""
+    """Why it was killed."""
+    unwound: TaskRow | None = None
+    """Its row; the answer comes when what it left behind is gone."""
 
 
 class Cancels:
-    """The worker's side of the cancel protocol."""
+    """The worker's side of the cancel protocol, and of limits: a task at its limit is cancelled."""
 
     def __init__(self, worker: Worker) -> None:
         """Serve `worker`, whose ledger, executor and context this uses."""
@@ -70,10 +80,11 @@ class Cancels:
         worker = self._worker
         ordinals = [worker.ledger.ordinals.get(order.task_id, 0) for order in requests]
         wanted = [ordinal for ordinal in ordinals if ordinal and ordinal not in self.orders]
-        taken = dict.fromkeys(worker.executor.take_back(wanted) if wanted else ())
+        taken = worker.executor.take_back(wanted) if wanted else ()
         worker.ledger.drop(taken)
+        is_taken = dict.fromkeys(taken)
         for ordinal, order in zip(ordinals, requests, strict=True):
-            if ordinal in taken or worker.held.pop(order.task_id, None) is not None:
+            if ordinal in is_taken or worker.held.pop(order.task_id, None) is not None:
                 _confirm(order, TaskCancelConfirmType.Canceled)
             elif not ordinal:
                 _confirm(order, TaskCancelConfirmType.CancelNotFound)
@@ -84,37 +95,79 @@ class Cancels:
             else:
                 _confirm(order, TaskCancelConfirmType.CancelFailed)
 
-    def answer(self, row: TaskRow) -> bool:
-        """Answer the cancel of a task that ended; False if there is none."""
-        order = self._close(row.ordinal)
-        if order is None:
+    def expire(self, ordinals: Sequence[int], limit: Limit) -> None:
+        """Stop tasks at their limit, those apart that are being stopped already."""
+        worker = self._worker
+        wanted = [ordinal for ordinal in ordinals if ordinal not in self.orders]
+        taken = worker.executor.take_back(wanted) if wanted else ()
+        self._tell_unbegun(worker.ledger.drop(taken), limit)
+        for ordinal in wanted:
+            entry = worker.ledger.sent.get(ordinal)
+            if entry is not None:
+                self._interrupt(ordinal, CancelOrder(entry.task.task_id, [], limit=limit))
+
+    def expire_held(self, task_ids: Sequence[int]) -> None:
+        """End tasks that no executor has, at their deadline."""
+        held = [self._worker.held.pop(task_id) for task_id in task_ids]
+        self._tell_unbegun([one.entry.task for one in held], Limit.DEADLINE)
+
+    def keep_unclean(self, row: TaskRow) -> bool:
+        """Keep the row of a task that unwound and left something behind, if it was to stop."""
+        order = self.orders.get(row.ordinal)
+        if order is None or row.status is not RowStatus.INTERRUPTED:
             return False
-        if row.status is RowStatus.INTERRUPTED:
-            _confirm(order, TaskCancelConfirmType.Canceled)
-        else:
-            for reply in order.replies:
-                reply.send(TaskResult((row,)))
+        order.unwound = row
         return True
 
-    def confirm_all(self) -> None:
-        """The executor is gone, and with it all that was to be stopped."""
+    def answer(self, row: TaskRow) -> TaskRow | None:
+        """Answer the cancel of a task that ended; return what is to be told to the scheduler."""
+        order = self._close(row.ordinal)
+        if order is None:
+            return row
+        if row.status is not RowStatus.INTERRUPTED:
+            for reply in order.replies:
+                reply.send(TaskResult((row,)))
+            return None if order.replies else row
+        return self._stopped(order, row, "it unwound after the interrupt")
+
+    def end_all(self, cause: str, ran_s: float) -> None:
+        """The executor is gone, and with it all that was to be stopped.
+
+        Args:
+            cause: how it went.
+            ran_s: how long the running task had been running.
+        """
+        worker = self._worker
+        rows: list[TaskRow] = []
         for ordinal in list(self.orders):
             order = self._close(ordinal)
             assert order is not None
-            self._worker.ledger.strike(ordinal)
-            _confirm(order, TaskCancelConfirmType.Canceled)
+            task = worker.ledger.strike(ordinal)
+            row, how = order.unwound, order.how or f"its executor ended meanwhile: {cause}"
+            if row is not None:
+                how = "it unwound after the interrupt; what it left behind was killed"
+            else:
+                was_running = ordinal == worker.executor.running()
+                row = self._row(task, ordinal, worker.pid, ran_s if was_running else 0.0)
+            told = self._stopped(order, row, how)
+            if told is not None:
+                rows.append(told)
+        worker.tell_rows(rows)
 
     def sign_due(self, ordinal: int) -> None:
         """Kill a task that sits in C code: its handler has not even run."""
-        if self._worker.executor.answered() != ordinal and not self._kill(ordinal):
+        if self._worker.executor.answered() == ordinal:
+            return
+        if not self._kill(ordinal, "it gave no sign of life"):
             self._start_sign(ordinal, _LOST_ROW_CHECK_S)
 
     def grace_over(self, ordinal: int) -> None:
         """Kill a task that has not unwound."""
-        if not self._kill(ordinal):
+        grace_s = self._worker.options.cancel_grace_s
+        if not self._kill(ordinal, f"it did not unwind within {grace_s:g} s"):
             self._start_grace(ordinal, _LOST_ROW_CHECK_S)
 
-    def _kill(self, ordinal: int) -> bool:
+    def _kill(self, ordinal: int, why: str) -> bool:
         """Kill the executor if nothing else can be running there; else look again.
 
         If another task runs, this one has ended and its row is on the way; the same if none runs
@@ -127,8 +180,36 @@ class Cancels:
             is_alone = not running and all(number in self.orders for number in worker.ledger.sent)
             if running != ordinal and not is_alone:
                 return False
+            self.orders[ordinal].how = f"it was killed with its executor: {why}"
             worker.kill()
         return True
+
+    def _stopped(self, order: CancelOrder, row: TaskRow, how: str) -> TaskRow | None:
+        """Confirm a stop to those who asked for it; return the row if nobody did: a limit."""
+        _confirm(order, TaskCancelConfirmType.Canceled)
+        if order.replies or order.limit is None:
+            return None
+        payload = pack_timeout(order.limit, how)
+        return msgspec.structs.replace(row, status=RowStatus.TIMED_OUT, payload=payload)
+
+    def _tell_unbegun(self, tasks: Sequence[Task], limit: Limit) -> None:
+        payload = pack_timeout(limit, "")
+        rows = [self._row(task, payload=payload) for task in tasks]
+        self._worker.tell_rows(rows)
+
+    def _row(
+        self, task: Task, ordinal: int = 0, pid: int = 0, ran_s: float = 0.0, payload: bytes = b""
+    ) -> TaskRow:
+        return attempt_row(
+            task,
+            RowStatus.TIMED_OUT,
+            payload,
+            now_s=self._worker.context.now(),
+            ran_s=ran_s,
+            ordinal=ordinal,
+            worker=self._worker.name,
+            pid=pid,
+        )
 
     def _join(self, ordinal: int, later: CancelOrder) -> None:
         """A second cancel of an interrupted task gets the same answer; it may bring it sooner."""
@@ -142,7 +223,7 @@ class Cancels:
         self.orders[ordinal] = order
         if worker.dying:
             return  # the death that is under way is the answer
-        grace_s = worker.cancel_grace_s if order.grace_s is None else order.grace_s
+        grace_s = worker.options.cancel_grace_s if order.grace_s is None else order.grace_s
         # Tasks run in order, so that only the last one can be running: the others have ended, and
         # the page has one word for the wish.
         if grace_s > 0 and ordinal == max(self.orders):

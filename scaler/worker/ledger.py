@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from scaler.limits import FUNCTIONS_KNOWN
-from scaler.protocol.tasks import Function, RowStatus, Task, TaskRow
+from scaler.protocol.tasks import Function, Task
 from scaler.worker.port import ExecutorPort
 
 
-class Sent(msgspec.Struct, frozen=True, gc=False):
-    """A task that the executor has."""
+class Entry(msgspec.Struct, gc=False):
+    """A task that is here."""
 
     task: Task
     expected_us: int
+    due_s: float = math.inf
+    """Its deadline, on the node's clock."""
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A task that no executor has yet."""
+
+    function: Function
+    entry: Entry
 
 
 class Ledger:
@@ -23,31 +33,31 @@ class Ledger:
 
     def __init__(self) -> None:
         """Start with nothing sent."""
-        self.sent: dict[int, Sent] = {}
+        self.sent: dict[int, Entry] = {}
         """What it has and has not answered, in order."""
         self.ordinals: dict[int, int] = {}
         """Ordinal of each of these, by task id."""
+        self.used = 0
+        """How many tasks it has or had; those taken back do not count."""
         self._last = 0
         self._known: dict[bytes, None] = {}
         self._dropped: list[int] = []
 
     def send(
-        self,
-        executor: ExecutorPort,
-        functions: Iterable[Function],
-        tasks: Sequence[Task],
-        expected_us: Sequence[int],
+        self, executor: ExecutorPort, functions: Iterable[Function], entries: Sequence[Entry]
     ) -> None:
         """Send tasks under the next ordinals, and what else the executor must learn or forget."""
-        ordinals = range(self._last + 1, self._last + len(tasks) + 1)
-        self._last += len(tasks)
-        for ordinal, task, expected in zip(ordinals, tasks, expected_us, strict=True):
-            self.sent[ordinal] = Sent(task, expected)
-            self.ordinals[task.task_id] = ordinal
+        ordinals = range(self._last + 1, self._last + len(entries) + 1)
+        self._last += len(entries)
+        self.used += len(entries)
+        for ordinal, entry in zip(ordinals, entries, strict=True):
+            self.sent[ordinal] = entry
+            self.ordinals[entry.task.task_id] = ordinal
         new = [function for function in functions if function.function_id not in self._known]
         for function in new:
             self._known[function.function_id] = None
         dropped, self._dropped = self._dropped, []
+        tasks = [entry.task for entry in entries]
         executor.send(ordinals, tasks, new, dropped, self._forget())
 
     def strike(self, ordinal: int) -> Task:
@@ -56,43 +66,19 @@ class Ledger:
         del self.ordinals[task.task_id]
         return task
 
-    def drop(self, ordinals: Iterable[int]) -> tuple[int, ...]:
-        """Strike tasks that were taken back; return their ids. The executor is told later."""
-        ordinals = tuple(ordinals)
+    def drop(self, ordinals: Sequence[int]) -> list[Task]:
+        """Strike tasks that were taken back; return them. The executor is told later."""
         self._dropped += ordinals
-        return tuple([self.strike(ordinal).task_id for ordinal in ordinals])
+        self.used -= len(ordinals)
+        return [self.strike(ordinal) for ordinal in ordinals]
 
     def _forget(self) -> list[bytes]:
         """Forget the oldest functions above the bound that no task here names."""
         excess = len(self._known) - FUNCTIONS_KNOWN
         if excess <= 0:
             return []
-        used = {sent.task.function_id: None for sent in self.sent.values()}
+        used = {entry.task.function_id: None for entry in self.sent.values()}
         forgotten = [key for key in self._known if key not in used][:excess]
         for key in forgotten:
             del self._known[key]
         return forgotten
-
-
-def death_row(
-    task: Task, ordinal: int, item: int, cause: str, worker: str, pid: int, now_s: float
-) -> TaskRow:
-    """The row of an attempt whose executor died."""
-    where = f" at item {item} of its chunk" if task.chunked else ""
-    text = (
-        f"the executor (worker {worker}, pid {pid}) died while it ran task {task.task_id}"
-        f"{where}, attempt {task.attempt}: {cause}"
-    )
-    return TaskRow(
-        ordinal=ordinal,
-        task_id=task.task_id,
-        status=RowStatus.WORKER_DIED,
-        payload=text.encode(),
-        started_s=now_s,
-        ended_s=now_s,
-        cpu_s=0.0,
-        rss_bytes=0,
-        worker=worker,
-        pid=pid,
-        attempt=task.attempt,
-    )

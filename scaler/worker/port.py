@@ -96,3 +96,53 @@ class ExecutorPort(Protocol):
 
     def close(self) -> None:
         """Give memory and descriptors back. Call after `ExecutorExited`; again is fine."""
+
+
+class NoExecutor:
+    """The `ExecutorPort` of a worker between two executors: it has no task and does nothing."""
+
+    number = 0
+
+    def send(
+        self,
+        ordinals: Sequence[int],
+        tasks: Sequence[Task],
+        functions: Sequence[Function] = (),
+        dropped: Sequence[int] = (),
+        forgotten: Sequence[bytes] = (),
+    ) -> None:
+        """Nobody sends here: the worker holds its tasks."""
+        raise AssertionError("tasks were sent while there was no executor")
+
+    def take_back(self, ordinals: Sequence[int]) -> tuple[int, ...]:
+        """Return nothing."""
+        return ()
+
+    def running(self) -> int:
+        """Return 0."""
+        return 0
+
+    def running_for(self) -> float:
+        """Return 0."""
+        return 0.0
+
+    def item(self) -> int:
+        """Return 0."""
+        return 0
+
+    def rss_bytes(self) -> int:
+        """Return 0."""
+        return 0
+
+    def answered(self) -> int:
+        """Return 0."""
+        return 0
+
+    def interrupt(self, ordinal: int) -> None:
+        """Nothing runs."""
+
+    def kill(self) -> None:
+        """Nothing runs; no event follows."""
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -6,46 +6,47 @@ task may come back and be sent again, and its second copy must not be taken for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 
-from actors import Actor, ActorRef, LocalMessage, handles
+from actors import Actor, ActorRef, LaunchError, LocalMessage, handles
 from scaler.errors import ClusterStartError
 from scaler.limits import (
-    CANCEL_GRACE_S,
     EXECUTOR_START_FAILURES,
+    EXECUTOR_START_PAUSES_S,
     PREFETCH_TASKS,
-    RECALL_AFTER_S,
 )
 from scaler.protocol.tasks import (
-    Function,
-    RowStatus,
-    Task,
     TaskCancel,
     TaskResult,
     TaskReturned,
     TaskRow,
     TaskRun,
-    TaskStarted,
     WorkerConnect,
 )
 from scaler.worker.cancels import Cancels, GraceOver, SignDue
-from scaler.worker.ledger import Ledger, death_row
+from scaler.worker.deaths import Verdict, bury
+from scaler.worker.ledger import Entry, Held, Ledger
+from scaler.worker.options import WorkerOptions
 from scaler.worker.port import (
     ExecutorExited,
     ExecutorPort,
     ExecutorPrinted,
     ExecutorRows,
     ExecutorUp,
+    NoExecutor,
 )
+from scaler.worker.recycling import Recycling
+from scaler.worker.watch import Tick, Watch
 
 MakeExecutor = Callable[[int, str, Callable[[LocalMessage], None]], ExecutorPort]
 """Starts an executor: its number, its worker's name, where its events go."""
 
-_EXPECTED_FACTOR = 2
+_DEFAULTS = WorkerOptions()
 
 
-class Tick(LocalMessage, frozen=True):
-    """Look at what runs: for how long, and who waits behind it."""
+class StartDue(LocalMessage, frozen=True):
+    """The pause after an executor that did not start is over."""
 
 
 class Worker(Actor):
@@ -56,35 +57,39 @@ class Worker(Actor):
         name: str,
         scheduler: ActorRef,
         make_executor: MakeExecutor,
-        cancel_grace_s: float = CANCEL_GRACE_S,
+        options: WorkerOptions = _DEFAULTS,
     ) -> None:
         """Make a worker for `scheduler`.
 
         Args:
             name: for people, and in rows.
             scheduler: who sends tasks.
-            make_executor: starts an executor, without waiting.
-            cancel_grace_s: from interrupt to kill, unless a cancel says otherwise.
+            make_executor: starts an executor, without waiting. If it raises `LaunchError` or
+                `OSError` it is called again, a few times.
+            options: how its executors are treated.
         """
         self.name = name
         self.scheduler = scheduler
         self.make_executor = make_executor
-        self.cancel_grace_s = cancel_grace_s
+        self.options = options
         self.number = 0
-        self.executor: ExecutorPort
+        self.executor: ExecutorPort = NoExecutor()
         self.pid = 0
         """The executor's, 0 until it is up."""
         self.start_failures = 0
         self.connected = False
+        self.accepting = False
+        """The executor is sent what comes; otherwise that is held for the next one."""
         self.dying = False
         """The executor was told to die; its slot is free when it was reaped."""
+        self.verdict = Verdict()
         self.ledger = Ledger()
-        self.held: dict[int, tuple[Function, Task, int]] = {}
-        """Tasks that came while the executor was dying, by task id."""
+        self.recycling: Recycling | None = None
+        """`None` if the options set no limit."""
+        self.held: dict[int, Held] = {}
+        """Tasks for the next executor, by task id."""
         self.cancels = Cancels(self)
-        self.announced = 0
-        """The ordinal last reported as running."""
-        self.ticking = False
+        self.watch = Watch(self)
 
     def on_start(self) -> None:
         """Start an executor; the scheduler is told when it is up."""
@@ -93,8 +98,7 @@ class Worker(Actor):
     def on_stop(self) -> None:
         """Give back what has not begun, and kill the executor; its launcher sees to the rest."""
         self.give_back()
-        if self.held:
-            self.context.tell(self.scheduler, TaskReturned(tuple(self.held)))
+        self.give_back_held()
         self.executor.kill()
         self.executor.close()
 
@@ -102,27 +106,33 @@ class Worker(Actor):
 
     @handles(TaskRun)
     def on_run(self, message: TaskRun) -> None:
-        """Send tasks to the executor, or hold them until there is a new one."""
-        if not self.dying:
-            self._send(message.functions, message.tasks, message.expected_us)
-            return
-        functions = {function.function_id: function for function in message.functions}
-        for task, expected_us in zip(message.tasks, message.expected_us, strict=True):
-            self.held[task.task_id] = (functions[task.function_id], task, expected_us)
+        """Send tasks to the executor, or hold them until there is room or a new one."""
+        columns = zip(message.tasks, message.expected_us, strict=True)
+        entries = [Entry(task, expected_us) for task, expected_us in columns]
+        if self.accepting and self.recycling is None and not self.held:
+            self.ledger.send(self.executor, message.functions, entries)
+        else:
+            functions = {function.function_id: function for function in message.functions}
+            for entry in entries:
+                task = entry.task
+                self.held[task.task_id] = Held(functions[task.function_id], entry)
+        self.watch.tasks_came()
+        if message.left_s:
+            self.watch.set_deadlines(entries, message.left_s)
 
-    def _send(
-        self,
-        functions: Iterable[Function],
-        tasks: tuple[Task, ...],
-        expected_us: tuple[int, ...],
-    ) -> None:
-        self.ledger.send(self.executor, functions, tasks, expected_us)
-        if not self.ticking:
-            self._start_ticking(RECALL_AFTER_S)
+    def end_of_turn(self) -> None:
+        """Decide the cancels of this run, then send on what was held."""
+        self.cancels.decide()
+        if self.held and self.accepting:
+            room = None if self.recycling is None else self.recycling.room()
+            self._send_held([*islice(self.held, room)])
 
-    def _start_ticking(self, after_s: float) -> None:
-        self.ticking = True
-        self.context.start_timer("tick", after_s, Tick())
+    def _send_held(self, task_ids: Sequence[int]) -> None:
+        if task_ids:
+            held = [self.held.pop(task_id) for task_id in task_ids]
+            functions = {one.function.function_id: one.function for one in held}
+            self.ledger.send(self.executor, functions.values(), [one.entry for one in held])
+            self.watch.tasks_came()
 
     @handles(ExecutorRows)
     def on_rows(self, message: ExecutorRows) -> None:
@@ -131,18 +141,27 @@ class Worker(Actor):
             return
         passed: list[TaskRow] = []
         for row in message.rows:
-            sent = self.ledger.sent.get(row.ordinal)
-            if sent is None or sent.task.task_id != row.task_id:
+            entry = self.ledger.sent.get(row.ordinal)
+            if entry is None or entry.task.task_id != row.task_id:
                 continue  # no executor of ours sends this: user code has written to its pipe
             if row.unclean:
                 self.kill()  # it waits for that
-                if row.status is RowStatus.INTERRUPTED and row.ordinal in self.cancels.orders:
-                    continue  # the confirm comes when its leftovers are gone
+                if self.cancels.keep_unclean(row):
+                    continue
             self.ledger.strike(row.ordinal)
-            if not self.cancels.answer(row):
-                passed.append(row)
-        if passed:
-            self.context.tell(self.scheduler, TaskResult(tuple(passed)))
+            told = self.cancels.answer(row)
+            if told is not None:
+                passed.append(told)
+        self.tell_rows(passed)
+        if self.recycling is not None:
+            self.recycling.rows_came(message.rows)
+        if not self.ledger.sent and not self.held:
+            self.watch.rest()
+
+    def tell_rows(self, rows: Sequence[TaskRow]) -> None:
+        """Tell the scheduler that attempts ended."""
+        if rows:
+            self.context.tell(self.scheduler, TaskResult(tuple(rows)))
 
     @handles(ExecutorPrinted)
     def on_printed(self, message: ExecutorPrinted) -> None:
@@ -153,33 +172,26 @@ class Worker(Actor):
 
     @handles(Tick)
     def on_tick(self, message: Tick) -> None:
-        """Report a task that runs for a while, and give back what waits behind it."""
-        self.ticking = False
-        if not self.ledger.sent or self.dying:
-            return
-        running = self.executor.running()
-        sent = self.ledger.sent.get(running)
-        waits_s = RECALL_AFTER_S
-        if sent is not None:
-            runs_s = self.executor.running_for()
-            if runs_s >= RECALL_AFTER_S and self.announced != running:
-                self.announced = running
-                self.context.tell(self.scheduler, TaskStarted((sent.task.task_id,)))
-            patience_s = max(RECALL_AFTER_S, _EXPECTED_FACTOR * sent.expected_us / 1e6)
-            if runs_s >= patience_s:
-                self.give_back()
-            if len(self.ledger.sent) == 1 and self.announced == running:
-                return  # nobody waits; the next `TaskRun` starts the ticks again
-            waits_s = max(min(waits_s, patience_s - runs_s), RECALL_AFTER_S / 10)
-        self._start_ticking(waits_s)
+        """Look at what runs, and at who waits."""
+        self.watch.tick()
 
     def give_back(self) -> None:
-        """Give all that has not begun back to the scheduler."""
+        """Give all that the executor has and has not begun back to the scheduler."""
         orders = self.cancels.orders
         wanted = [ordinal for ordinal in self.ledger.sent if ordinal not in orders]
         taken = self.executor.take_back(wanted) if wanted else ()
         if taken:
-            self.context.tell(self.scheduler, TaskReturned(self.ledger.drop(taken)))
+            self.tell_returned([task.task_id for task in self.ledger.drop(taken)])
+
+    def give_back_held(self) -> None:
+        """Give what is held back to the scheduler."""
+        held, self.held = self.held, {}
+        self.tell_returned(held)
+
+    def tell_returned(self, task_ids: Collection[int]) -> None:
+        """Tell the scheduler that these have not begun."""
+        if task_ids:
+            self.context.tell(self.scheduler, TaskReturned(tuple(task_ids)))
 
     # --- cancels ----------------------------------------------------------------------------
 
@@ -187,10 +199,6 @@ class Worker(Actor):
     def on_cancel(self, message: TaskCancel) -> None:
         """Note a cancel; those of one run are decided together."""
         self.cancels.note(message, self.context.defer_reply())
-
-    def end_of_turn(self) -> None:
-        """Decide the cancels of this run."""
-        self.cancels.decide()
 
     @handles(SignDue)
     def on_sign_due(self, message: SignDue) -> None:
@@ -204,20 +212,56 @@ class Worker(Actor):
 
     # --- the executor -----------------------------------------------------------------------
 
+    @handles(StartDue)
+    def on_start_due(self, message: StartDue) -> None:
+        """Try again."""
+        self._start_executor()
+
     def _start_executor(self) -> None:
         self.number += 1
         self.pid = 0
         self.dying = False
-        self.announced = 0
+        self.verdict = Verdict()
         self.ledger = Ledger()
+        self.recycling = Recycling(self) if self.options.recycles else None
         own = self.context.self_ref
-        self.executor = self.make_executor(self.number, self.name, own.tell)
+        try:
+            self.executor = self.make_executor(self.number, self.name, own.tell)
+        except (LaunchError, OSError) as error:
+            self._start_again(f"{type(error).__name__}: {error}")
+        else:
+            self.accepting = True
 
-    def kill(self) -> None:
-        """Kill the executor, once; what has not begun is given back before."""
+    def _start_again(self, cause: str) -> None:
+        """An executor did not start: try again after a pause, or give up."""
+        self.start_failures += 1
+        if self.start_failures >= EXECUTOR_START_FAILURES:
+            raise ClusterStartError(
+                f"the executor of {self.name} did not start, "
+                f"{self.start_failures} times in a row; the last time: {cause}"
+            )
+        pause_s = EXECUTOR_START_PAUSES_S[self.start_failures - 1]
+        if pause_s:
+            self.context.start_timer("start", pause_s, StartDue())
+        else:
+            self._start_executor()
+
+    def drain(self) -> None:
+        """Send nothing more to the executor: it is replaced when it has ended what it began."""
+        self.accepting = False
+        self.give_back()
+
+    def kill(self, cause: str = "", *, blameless: bool = False) -> None:
+        """Kill the executor, once; what has not begun is given back before.
+
+        Args:
+            cause: why, if its death is to be told so.
+            blameless: what runs there is not to blame.
+        """
         if not self.dying:
             self.dying = True
-            self.give_back()
+            self.verdict = Verdict(cause, blameless)
+            self.drain()
             self.executor.kill()
 
     @handles(ExecutorUp)
@@ -235,30 +279,12 @@ class Worker(Actor):
         """The executor is gone: confirm what was to be stopped, blame what ran, go on."""
         if message.number != self.number:
             return
-        self._note_start(message.cause)
-        blamed, item = self.executor.running(), self.executor.item()
-        self.cancels.confirm_all()
-        sent = self.ledger.sent.get(blamed)
-        if sent is not None:
-            self.ledger.strike(blamed)
-            now_s = self.context.now()
-            row = death_row(sent.task, blamed, item, message.cause, self.name, self.pid, now_s)
-            self.context.tell(self.scheduler, TaskResult((row,)))
-        if self.ledger.ordinals:  # claimed, but not begun: nobody's fault
-            self.context.tell(self.scheduler, TaskReturned(tuple(self.ledger.ordinals)))
+        bury(self, message)
+        self.ledger = Ledger()
         self.executor.close()
-        self._start_executor()
-        held, self.held = self.held, {}
-        for function, task, expected_us in held.values():
-            self._send((function,), (task,), (expected_us,))
-
-    def _note_start(self, cause: str) -> None:
-        """Give up when executors do not even start."""
-        if self.pid:
-            return
-        self.start_failures += 1
-        if self.start_failures >= EXECUTOR_START_FAILURES:
-            raise ClusterStartError(
-                f"the executor of {self.name} did not start, "
-                f"{self.start_failures} times in a row; the last time: {cause}"
-            )
+        self.executor = NoExecutor()
+        self.accepting = False
+        if self.pid or message.blameless:
+            self._start_executor()
+        else:
+            self._start_again(message.cause)

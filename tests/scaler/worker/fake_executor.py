@@ -34,8 +34,10 @@ class FakeExecutor:
         page: the ordinal that runs, 0: none.
         undelivered: rows on the way.
         interrupts: ordinals whose interrupt was asked for.
+        weighed: how often its memory was looked at.
         kills: how often it was to be killed.
         closed: whether `close` was called.
+        rss: its resident memory, bytes.
     """
 
     def __init__(
@@ -58,6 +60,9 @@ class FakeExecutor:
         self.interrupts: list[int] = []
         self.kills = 0
         self.closed = False
+        self.rss = 0
+        self.weighed = 0
+        self._peak = 0
         self._wish = 0
         self._answered = 0
         self._started_s = 0.0
@@ -99,6 +104,10 @@ class FakeExecutor:
 
     def item(self) -> int:
         return 0 if self.closed else self.page_item
+
+    def rss_bytes(self) -> int:
+        self.weighed += 1
+        return 0 if self.closed else self.rss
 
     def answered(self) -> int:
         return 0 if self.closed else self._answered
@@ -148,6 +157,7 @@ class FakeExecutor:
         """The running task ends; its row is on the way. After an unclean one nothing runs."""
         ordinal = self.page
         task = self.tasks[ordinal]
+        self._peak = max(self._peak, self.rss)
         row = TaskRow(
             ordinal=ordinal,
             task_id=task.task_id,
@@ -156,7 +166,7 @@ class FakeExecutor:
             started_s=self._started_s,
             ended_s=self._clock(),
             cpu_s=0.0,
-            rss_bytes=0,
+            rss_bytes=self._peak,
             worker=self.worker,
             pid=self.pid,
             attempt=task.attempt,
@@ -194,7 +204,7 @@ class FakeExecutor:
         output = TaskOutput(self.tasks[self.page].task_id, "stdout", text)
         self._tell(ExecutorPrinted(self.number, (output,)))
 
-    def exit(self, cause: str = "killed by SIGKILL") -> None:
+    def exit(self, cause: str = "killed by SIGKILL", *, blameless: bool = False) -> None:
         """It is gone. What was on the way is told before."""
         self.deliver()
-        self._tell(ExecutorExited(self.number, cause, None, 9))
+        self._tell(ExecutorExited(self.number, cause, None, 9, blameless))

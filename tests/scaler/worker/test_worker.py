@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaler.errors import ClusterStartError
 from scaler.limits import (
-    EXECUTOR_START_FAILURES,
     FUNCTIONS_KNOWN,
     PREFETCH_TASKS,
     RECALL_AFTER_S,
@@ -46,45 +44,6 @@ def test_it_connects_once_however_many_executors_it_needs(slot):
     slot.executor.up()
     assert len(slot.executors) == 2
     assert slot.told == []
-
-
-def test_an_executor_that_does_not_start_is_started_again_a_few_times():
-    slot = Slot(up=False)
-    for _ in range(EXECUTOR_START_FAILURES - 1):
-        slot.executor.exit("exit code 1")
-    assert len(slot.executors) == EXECUTOR_START_FAILURES
-    assert all(executor.closed for executor in slot.executors[:-1])
-    with pytest.raises(ClusterStartError, match=r"worker-1 did not start, 5 times.*exit code 1"):
-        slot.executor.exit("exit code 1")
-    assert not slot.kit.alive
-    assert slot.executor.closed
-
-
-def test_failures_to_start_count_only_in_a_row():
-    slot = Slot(up=False)
-    for _ in range(3):
-        for _ in range(EXECUTOR_START_FAILURES - 1):
-            slot.executor.exit("exit code 1")
-        slot.executor.up()
-        slot.executor.exit("exit code 1")
-    assert slot.kit.alive
-
-
-def test_a_worker_that_gives_up_gives_its_tasks_back():
-    slot = Slot(up=False)
-    for _ in range(EXECUTOR_START_FAILURES - 1):
-        slot.executor.exit("exit code 1")
-    slot.run(1, 2)
-    with pytest.raises(ClusterStartError):
-        slot.executor.exit("exit code 1")
-    assert slot.returned() == [1, 2]
-
-
-def test_an_executor_that_cannot_be_launched_again_ends_the_worker(slot):
-    slot.launch_error = OSError("no descriptors left")
-    with pytest.raises(OSError, match="no descriptors left"):
-        slot.executor.exit()
-    assert not slot.kit.alive
 
 
 def test_an_event_of_an_earlier_executor_is_dropped(slot):

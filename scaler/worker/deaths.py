@@ -1,0 +1,48 @@
+"""What becomes of the tasks of an executor that is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from scaler.protocol.tasks import RowStatus
+from scaler.worker.rows import attempt_row, death_text
+
+if TYPE_CHECKING:
+    from scaler.worker.port import ExecutorExited
+    from scaler.worker.worker import Worker
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Why a worker killed its executor, if not for a cancel."""
+
+    cause: str = ""
+    blameless: bool = False
+    """What ran there is not to blame."""
+
+
+def bury(worker: Worker, message: ExecutorExited) -> None:
+    """Confirm what was to be stopped, blame what ran, give the rest back: it has not begun."""
+    cause, blameless = message.cause, message.blameless
+    if worker.verdict.cause and not blameless:
+        _, newline, last_lines = cause.partition("\n")
+        cause, blameless = worker.verdict.cause + newline + last_lines, worker.verdict.blameless
+    ordinal = worker.executor.running()
+    ran_s = worker.executor.running_for()
+    worker.cancels.end_all(cause, ran_s)
+    if ordinal in worker.ledger.sent:
+        task = worker.ledger.strike(ordinal)
+        text = death_text(task, worker.executor.item(), cause, worker.name, worker.pid)
+        row = attempt_row(
+            task,
+            RowStatus.LOST if blameless else RowStatus.WORKER_DIED,
+            text.encode(),
+            now_s=worker.context.now(),
+            ran_s=ran_s,
+            ordinal=ordinal,
+            worker=worker.name,
+            pid=worker.pid,
+        )
+        worker.tell_rows([row])
+    worker.tell_returned(worker.ledger.ordinals)
