@@ -158,10 +158,7 @@ def test_after_three_losses_the_error_lists_the_cause_of_each(desk):
     (told,) = desk.results_to(client)
     assert told.status is DIED
     assert text_of(told).splitlines() == [
-        (
-            f"task {task_id(1)} (module.f) lost its executor 3 times; "
-            "3 attempts are allowed (`max_attempts`)"
-        ),
+        (f"task {task_id(1)} lost its executor 3 times; 3 attempts are allowed (`max_attempts`)"),
         "attempt 1: exit code 3",
         "attempt 2: SIGSEGV",
         "attempt 3: SIGKILL",
@@ -235,7 +232,7 @@ def test_a_timeout_says_where_the_time_went_and_is_not_retried(desk):
     (told,) = desk.results_to(client)
     assert told.status is RowStatus.TIMED_OUT
     assert text_of(told) == (
-        f"task {task_id(1)} (module.f) ran into its timeout of 2 s: 0.25 s waiting for a worker, "
+        f"task {task_id(1)} ran into its timeout of 2 s: 0.25 s waiting for a worker, "
         "2.25 s running, 0.5 s between retries; "
         "attempt 2 on worker, pid 1: it unwound after the interrupt"
     )
@@ -252,7 +249,7 @@ def test_a_queued_task_ends_at_its_deadline(desk):
     told = desk.results_to(client)
     assert [row.status for row in told] == [RowStatus.TIMED_OUT] * 2
     assert text_of(told[0]) == (
-        f"task {task_id(1)} (module.f) met its deadline, 5 s after it was submitted: "
+        f"task {task_id(1)} met its deadline, 5 s after it was submitted: "
         "5 s waiting for a worker, 0 s running; it never started"
     )
     assert desk.sent_to(desk.add_worker()) == [3]
