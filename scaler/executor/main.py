@@ -15,6 +15,7 @@ import msgspec
 
 from scaler import place
 from scaler.executor.channel import Channel
+from scaler.executor.death import go_first, report_deaths
 from scaler.executor.guard import TaskGuard
 from scaler.executor.interrupt import Interrupter
 from scaler.executor.output import TaskPrinter
@@ -28,12 +29,14 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
 
     Args:
         payload: an `ExecutorConfig`.
-        fds: pipe of tasks, pipe of answers, page, read end of the claim pipe.
+        fds: pipe of tasks, pipe of answers, page, read end of the claim pipe, write end of stderr.
     """
     place.inside_task = True
-    for fd in fds:
+    *kept, stderr_fd = fds
+    for fd in kept:
         os.set_inheritable(fd, False)
-    tasks_fd, answers_fd, page_fd, claim_fd = fds
+    report_deaths(stderr_fd)
+    tasks_fd, answers_fd, page_fd, claim_fd = kept
     page = Page(memoryview(mmap.mmap(page_fd, Page.SIZE_BYTES)))
     os.close(page_fd)
     config = msgspec.msgpack.decode(payload, type=ExecutorConfig)
@@ -102,11 +105,12 @@ class Executor:
         """
         page, guard, channel, printer = self._page, self._guard, self._channel, self._printer
         channel.send(ExecutorReady(self._pid))
+        go_first()  # now: until a task comes there is time
         while True:
             ordinal = self._claim()
             task = channel.bodies.pop(ordinal, None) or self._await_body(ordinal)
             started_ns = time.monotonic_ns()
-            page.begin(ordinal, started_ns)
+            page.begin(ordinal, task.task_id, started_ns)
             printer.task_id = task.task_id
             row = guard.run(ordinal, task, started_ns)
             if self._is_forked:

@@ -81,14 +81,15 @@ ExecutorFrame = ExecutorReady | RowFrame | OutputFrame
 
 
 class Page:
-    """The shared page: six aligned 64-bit words. Each word has one writer.
+    """The shared page: seven aligned 64-bit words. Each word has one writer.
 
-    Written by the executor: `running`, `item`, `started_ns`, `answered`, `ended`.
+    Written by the executor: `running`, `item`, `started_ns`, `answered`, `ended`,
+    `task_id`.
     Written by the worker: `interrupt`.
     """
 
     SIZE_BYTES: Final = 4096
-    WORDS: Final = 6
+    WORDS: Final = 7
 
     def __init__(self, buffer: memoryview) -> None:
         """Wrap `buffer`, at least `SIZE_BYTES` of shared memory."""
@@ -151,11 +152,17 @@ class Page:
     def ended(self, ordinal: int) -> None:
         self._words[5] = ordinal
 
-    def begin(self, ordinal: int, started_ns: int) -> None:
+    @property
+    def task_id(self) -> int:
+        """The task that `running` stands for."""
+        return self._words[6]
+
+    def begin(self, ordinal: int, task_id: int, started_ns: int) -> None:
         """Say that `ordinal` runs; `running` is stored last, so its reader finds the rest."""
         words = self._words
         words[1] = 0
         words[2] = started_ns
+        words[6] = task_id
         words[0] = ordinal
 
     def detach(self) -> None:

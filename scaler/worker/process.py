@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import mmap
 import os
-import tempfile
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,26 +12,26 @@ from typing import Final
 import msgspec
 
 from actors import ExitStatus, Launcher, LocalMessage, Poller
+from scaler.limits import OUTPUT_BYTES
 from scaler.protocol.executor import (
     INTERRUPT_SIGNAL,
     ExecutorConfig,
     ExecutorFrame,
     ExecutorReady,
-    Page,
     RowFrame,
     RunTasks,
 )
-from scaler.protocol.frames import READ_BYTES, FrameCutter, FrameTooLongError, pack_frame
+from scaler.protocol.frames import pack_frame
 from scaler.protocol.tasks import Function, Task, TaskOutput, TaskRow
-from scaler.worker.claims import ClaimPipe
+from scaler.worker.answers import AnswersPipe
+from scaler.worker.memory import OomKills, rss_bytes
+from scaler.worker.pipes import Pipes
 from scaler.worker.port import ExecutorExited, ExecutorPrinted, ExecutorRows, ExecutorUp
+from scaler.worker.stderr import StderrPipe, show_here
 
 _ENTRY: Final = "scaler.executor.main:main"
-_ANSWERS_BYTES: Final = 1 << 18
-_READS: Final = 64
-"""Reads of one pipe in a row, before others have their turn."""
-
-_decode: Callable[[bytes], ExecutorFrame] = msgspec.msgpack.Decoder(ExecutorFrame).decode
+_OOM_KILLS: Final = OomKills()
+"""One for the process: a kill that one executor died of explains no other's death."""
 
 
 class ExecutorProcess:
@@ -47,6 +44,7 @@ class ExecutorProcess:
         poller: Poller,
         launcher: Launcher,
         tell: Callable[[LocalMessage], None],
+        oom_kills: OomKills = _OOM_KILLS,
     ) -> None:
         """Start the executor, without waiting for it.
 
@@ -56,6 +54,7 @@ class ExecutorProcess:
             poller: of the node whose thread uses this port.
             launcher: what starts the process.
             tell: gets the events, on the node's thread.
+            oom_kills: what tells kills for memory from others.
 
         Raises:
             LaunchError: the launcher is gone.
@@ -72,29 +71,27 @@ class ExecutorProcess:
         """Nothing more comes over the pipe, and nothing need be sent."""
         self._has_exited = False
         self._is_closed = False
+        self._is_unwanted = False
+        """The worker has ordered its death."""
         self._fault = ""
-        page_fd = _open_page()
-        self._memory = mmap.mmap(page_fd, Page.SIZE_BYTES)
-        self._page = Page(memoryview(self._memory))
-        self._claims = ClaimPipe()
-        tasks_fd, self._tasks_fd = os.pipe()
-        self._answers_fd, answers_fd = os.pipe()
-        os.set_blocking(self._tasks_fd, False)
-        os.set_blocking(self._answers_fd, False)
-        _enlarge(self._answers_fd)
-        self._cutter = FrameCutter()
+        self._pipes = pipes = Pipes()
+        self._page = pipes.page
+        self._claims = pipes.claims
+        self._tasks_fd = pipes.tasks_fd
+        self._answers = AnswersPipe(pipes.answers_fd)
+        self._stderr = StderrPipe(pipes.stderr_fd)
+        self._oom_kills = oom_kills
         payload = msgspec.msgpack.encode(ExecutorConfig(worker))
-        fds = (tasks_fd, answers_fd, page_fd, self._claims.read_fd)
         try:
-            self._child = launcher.launch(_ENTRY, payload, fds, on_exit=self._on_exit)
+            self._child = launcher.launch(_ENTRY, payload, pipes.theirs, on_exit=self._on_exit)
         except BaseException:
-            self.close()
+            pipes.close()
             raise
         finally:
-            os.close(tasks_fd)
-            os.close(answers_fd)
-            os.close(page_fd)
-        poller.add_reader(self._answers_fd, self._on_readable)
+            pipes.close_theirs()
+        self._oom_before = oom_kills.look(launcher.pid)  # while the launcher forks
+        poller.add_reader(self._pipes.answers_fd, self._on_readable)
+        poller.add_reader(pipes.stderr_fd, self._on_stderr)
 
     def __repr__(self) -> str:
         state = "exited" if self._has_exited else "up" if self._is_up else "starting"
@@ -141,6 +138,10 @@ class ExecutorProcess:
         """Return the index within the chunk that runs."""
         return 0 if self._is_closed else self._page.item
 
+    def rss_bytes(self) -> int:
+        """Return its resident memory now, 0 where nobody knows."""
+        return 0 if self._has_exited or not self._child.pid else rss_bytes(self._child.pid)
+
     def answered(self) -> int:
         """Return the last ordinal whose interrupt was seen by the executor, 0: none."""
         return 0 if self._is_closed else self._page.answered
@@ -154,6 +155,7 @@ class ExecutorProcess:
 
     def kill(self) -> None:
         """Kill the executor and all processes of its group. `ExecutorExited` follows."""
+        self._is_unwanted = True
         self._launcher.kill(self._child)
 
     def close(self) -> None:
@@ -162,13 +164,10 @@ class ExecutorProcess:
             return
         self._is_closed = True
         self._stop_listening()
+        self._poller.remove_reader(self._pipes.stderr_fd)
         self._poller.remove_writer(self._claims.write_fd)
-        os.close(self._tasks_fd)
-        os.close(self._answers_fd)
-        self._claims.close()
         self._unsent.clear()
-        self._page.release()
-        self._memory.close()
+        self._pipes.close()
 
     def _flush(self) -> None:
         if self._is_closed:
@@ -212,33 +211,25 @@ class ExecutorProcess:
 
     def _read(self) -> bool:
         """Read a bounded part of what is there and tell it; return whether more may come."""
-        frames: list[bytes] = []
-        data: bytes | None = None
-        try:
-            for _ in range(_READS):
-                data = _read_some(self._answers_fd)
-                frames += self._cutter.cut(data or b"")
-                if data is None or len(data) < READ_BYTES:
-                    break
-        except FrameTooLongError as error:
-            self._give_up(f"it sent a malformed frame: {error}")
+        frames, may_come = self._answers.read()
         self._handle(frames)
-        if data == b"":  # dead; or a task closed the pipe: then it is of no use any more
+        if self._answers.fault:
+            self._give_up(self._answers.fault)
+        elif self._answers.has_ended:  # dead; or a task closed the pipe: it is of no use any more
             self._stop_listening()
-            self.kill()
-        return bool(data) and not self._fault
+            self._launcher.kill(self._child)
+        return may_come
 
-    def _handle(self, frames: list[bytes]) -> None:
+    def _handle(self, frames: list[ExecutorFrame]) -> None:
         rows: list[TaskRow] = []
         outputs: list[TaskOutput] = []
-        for data in frames:
-            try:
-                frame = _decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self._give_up(f"it sent a malformed frame: {error}")
-                break
+        has_row = False
+        for frame in frames:
             if isinstance(frame, RowFrame):
                 self._tell_outputs(outputs)
+                if not has_row:  # what tasks wrote to their stderr comes before their rows
+                    has_row = True
+                    self._pass_stderr(frame.row.task_id, to_end=True)
                 rows.append(frame.row)
             elif isinstance(frame, ExecutorReady):
                 self._is_up = True
@@ -246,6 +237,8 @@ class ExecutorProcess:
             else:
                 self._tell_rows(rows)
                 outputs.append(frame.output)
+                if frame.output.stream == "stderr":
+                    self._stderr.last_lines.feed(frame.output.text.encode())
         self._tell_outputs(outputs)
         self._tell_rows(rows)
 
@@ -259,15 +252,34 @@ class ExecutorProcess:
             self._tell(ExecutorPrinted(self.number, tuple(outputs)))
             outputs.clear()
 
+    def _on_stderr(self) -> None:
+        if not self._has_ended:
+            self._on_readable()  # what was written before a row is the task's that ended with it
+        self._pass_stderr(self._page.task_id if self._page.running else 0)
+        if self._stderr.has_ended:
+            self._poller.remove_reader(self._pipes.stderr_fd)
+
+    def _pass_stderr(self, task_id: int, *, to_end: bool = False) -> None:
+        """Tell what came over stderr as this task's output; 0: there is none, so show it here."""
+        if not self._stderr.has_news():
+            return
+        text = self._stderr.read(to_end=to_end)
+        if task_id:
+            starts = range(0, len(text), OUTPUT_BYTES)
+            pieces = [text[start : start + OUTPUT_BYTES] for start in starts]
+            self._tell_outputs([TaskOutput(task_id, "stderr", piece) for piece in pieces])
+        else:
+            show_here(text)
+
     def _give_up(self, reason: str) -> None:
         """Kill an executor that sends what no correct one sends."""
         self._fault = reason
         self._stop_listening()
-        self.kill()
+        self._launcher.kill(self._child)
 
     def _stop_listening(self) -> None:
         self._has_ended = True
-        self._poller.remove_reader(self._answers_fd)
+        self._poller.remove_reader(self._pipes.answers_fd)
         self._poller.remove_writer(self._tasks_fd)
 
     def _on_exit(self, status: ExitStatus) -> None:
@@ -275,33 +287,20 @@ class ExecutorProcess:
             while not self._fault and self._read():
                 pass
             self._stop_listening()
+            self._pass_stderr(self._page.task_id if self._page.running else 0, to_end=True)
+            self._poller.remove_reader(self._pipes.stderr_fd)
         self._has_exited = True
-        cause = self._fault or status.cause
+        cause = self._cause(status)
         self._tell(ExecutorExited(self.number, cause, status.code, status.signal))
 
-
-def _read_some(fd: int) -> bytes | None:
-    """Return what is there: `None` for nothing yet, empty at the end."""
-    try:
-        return os.read(fd, READ_BYTES)
-    except BlockingIOError:
-        return None
-    except OSError:  # it died with bytes of ours unread
-        return b""
-
-
-def _enlarge(pipe_fd: int) -> None:
-    """Let a pipe hold some thousand rows, so that the executor goes on while nobody reads."""
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):  # this user has used up the kernel's allowance
-            fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, _ANSWERS_BYTES)
-
-
-def _open_page() -> int:
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("executor-page", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    os.ftruncate(fd, Page.SIZE_BYTES)
-    return fd
+    def _cause(self, status: ExitStatus) -> str:
+        """Say how it died, and unless that was the worker's wish, what it said last."""
+        cause = self._fault or status.cause
+        if status.signal == signal.SIGKILL and self._is_unwanted:
+            return cause
+        if status.signal == signal.SIGKILL and not self._fault:
+            now = self._oom_kills.look(self._launcher.pid)
+            oom = self._oom_kills.cause(self._oom_before, now)
+            cause += f": {oom}" if oom else ""
+        lines = self._stderr.last_lines.text()
+        return f"{cause}\nlast lines of its stderr:{lines}" if lines else cause

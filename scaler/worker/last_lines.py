@@ -1,0 +1,79 @@
+"""The last lines of an executor's stderr, as the report of its death shows them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import actors
+import scaler
+from scaler.limits import STDERR_LINE_BYTES, STDERR_LINES
+
+_KEPT_LINES: Final = 128
+"""More than are shown: a crash is reported with its whole stack, the innermost frame first."""
+
+_CRASH: Final = "Fatal Python error: "
+"""How the report of a crash begins (`faulthandler`, and the interpreter's own)."""
+
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), 127)}
+
+_OUR_FRAMES: Final = tuple(
+    f'  File "{os.path.join(os.path.dirname(package.__file__ or ""), part, "")}'
+    for package, part in ((scaler, "executor"), (actors, "runtime"))
+)
+"""How lines of a crashed stack begin that lie below the task."""
+
+_BOTTOM: Final = re.compile(r'  File "<string>", line \d+ in <module>|Extension modules: .*')
+"""What else comes below the task in every such report."""
+
+
+class LastLines:
+    """Keeps the end of a stream of bytes: a bounded number of lines of a bounded length."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._lines: deque[bytes] = deque(maxlen=_KEPT_LINES)
+        self._open = b""
+        """The line that has no end yet."""
+
+    def feed(self, data: bytes) -> None:
+        """Take what came next."""
+        parts = data.rsplit(b"\n", _KEPT_LINES)
+        first = parts[0].rpartition(b"\n")
+        begun = b"" if first[1] else self._open
+        *ended, self._open = (_shown(begun + first[2]), *map(_shown, parts[1:]))
+        self._lines.extend(ended)
+
+    def text(self) -> str:
+        """Return the lines worth showing, indented; empty if there are none."""
+        lines = [_readable(line) for line in (*self._lines, self._open)]
+        return "".join(f"\n    {line}" for line in excerpt(lines))
+
+
+def excerpt(lines: Sequence[str]) -> Sequence[str]:
+    """Return the last lines; of a crash with a deep stack those from its beginning on."""
+    lines = [line for line in lines if line and not _is_noise(line)]
+    crashes = [number for number, line in enumerate(lines) if line.startswith(_CRASH)]
+    start = max(0, len(lines) - STDERR_LINES)
+    if crashes:
+        start = min(start, crashes[-1])
+    return lines[start : start + STDERR_LINES]
+
+
+def _is_noise(line: str) -> bool:
+    return line.startswith(_OUR_FRAMES) or _BOTTOM.fullmatch(line) is not None
+
+
+def _shown(line: bytes) -> bytes:
+    """Return what a terminal would show of a line: a progress bar writes over itself."""
+    start = line.rstrip(b"\r").rfind(b"\r") + 1
+    return line[start : start + STDERR_LINE_BYTES]
+
+
+def _readable(line: bytes) -> str:
+    text = line.rstrip(b"\r").decode("utf-8", "backslashreplace")
+    return _COLOUR.sub("", text).translate(_CONTROLS).rstrip()
