@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from actors.messages import LocalMessage as LocalMessage
     from actors.messages import Message as Message
     from actors.ref import ActorRef as ActorRef
+    from actors.runtime.exit_status import ExitStatus as ExitStatus
     from actors.runtime.launcher import Child as Child
-    from actors.runtime.launcher import ExitStatus as ExitStatus
     from actors.runtime.launcher import Launcher as Launcher
     from actors.runtime.poller import Poller as Poller
     from actors.runtime.thread import NodeThread as NodeThread
@@ -82,7 +82,8 @@ _HOMES = {
     "mailbox": ("Mailbox", "MailboxStatistics"),
     "messages": ("Envelope", "LocalMessage", "Message"),
     "ref": ("ActorRef",),
-    "runtime.launcher": ("Child", "ExitStatus", "Launcher"),
+    "runtime.exit_status": ("ExitStatus",),
+    "runtime.launcher": ("Child", "Launcher"),
     "runtime.poller": ("Poller",),
     "runtime.thread": ("NodeThread",),
     "signals": ("DeadLetter", "DeadLetterReason", "Terminated", "TerminationReason"),

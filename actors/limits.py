@@ -41,5 +41,18 @@ STOP_TIMEOUT_S: Final = 5.0
 LAUNCH_TIMEOUT_S: Final = 30.0
 """How long a launcher or a node process may take to say that it is up."""
 
+LAUNCHER_RESTARTS: Final = 20
+"""Launchers that may die within `LAUNCHER_RESTARTS_S` and be replaced; one more ends the node."""
+
+LAUNCHER_RESTARTS_S: Final = 60.0
+"""See `LAUNCHER_RESTARTS`, seconds."""
+
+LAUNCHER_START_DEATHS: Final = 5
+"""Launchers in a row that may die before they have started a child; then the node ends."""
+
+LAUNCHER_WAITS_S: Final = (0.05, 0.1, 0.2, 0.4)
+"""Waits between attempts to start a launcher in the place of one that died, where processes,
+descriptors or memory are short. The node stands still meanwhile."""
+
 DEAD_LETTERS_KEPT: Final = 1_000
 """Dead letters kept for `system.dead_letters` (older ones are only counted)."""

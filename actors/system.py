@@ -34,7 +34,8 @@ from actors.future import AskFuture
 from actors.limits import LAUNCH_TIMEOUT_S, STOP_TIMEOUT_S
 from actors.mailbox import MailboxStatistics
 from actors.ref import ActorRef
-from actors.runtime.launcher import ExitStatus, Launcher
+from actors.runtime.exit_status import ExitStatus
+from actors.runtime.launcher import Launcher
 from actors.runtime.loop import NodeLoop
 from actors.runtime.poller import Poller
 from actors.runtime.thread import NodeThread
@@ -83,6 +84,7 @@ class Node:
             SystemClosedError: the system was closed.
             Exception: whatever the constructor or `on_start` raised.
         """
+        self._system._check_usable()
         request = SpawnActor(actor_class, args, kwargs, name, supervision, mailbox_size)
         ref: ActorRef = self._system.wait(self._guardian.ask(request, LAUNCH_TIMEOUT_S))
         return ref
@@ -157,7 +159,13 @@ class ActorSystem:
 
     @property
     def launcher(self) -> Launcher:
-        """The launcher of child processes; to be used on the node's thread (see `call`)."""
+        """The launcher of child processes; to be used on the node's thread (see `call`).
+
+        One that died is replaced here, so ask for it at each need.
+
+        Raises:
+            LaunchError: it could not be started; or too many have died, which ends the node.
+        """
         return self._thread.launcher
 
     def spawn(
@@ -241,11 +249,12 @@ class ActorSystem:
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Call `function` on the node's thread and return what it returns (or raise it)."""
+        self._check_usable()
         return self.wait(self.node._guardian.ask(CallOnNode(function), LAUNCH_TIMEOUT_S))
 
     def wait(self, future: AskFuture) -> Any:
         """Wait for a reply. The ask's own deadline bounds it."""
-        self._check_usable()
+        self._check_owner()
         return future.result()
 
     @property
@@ -314,14 +323,19 @@ class ActorSystem:
     def _core(self) -> NodeCore:
         return self._thread.loop.node
 
-    def _check_usable(self) -> None:
+    def _check_owner(self) -> None:
         if self._pid != os.getpid():
             raise ForkedProcessError(
                 f"process {os.getpid()} is a fork of {self._pid}, which owns system {self.name}; "
                 "make a system of your own here"
             )
+
+    def _check_usable(self) -> None:
+        self._check_owner()
         if self._closed:
             raise SystemClosedError(f"system {self.name} was closed")
+        if self._thread.error is not None:
+            raise SystemClosedError(f"system {self.name} has ended: {self._thread.error!r}")
 
     def _abandon(self) -> None:
         self._closed = True

@@ -13,10 +13,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from actors.errors import LaunchError
+from actors.runtime.exit_status import ExitStatus, describe
 from actors.runtime.launcher_channel import FDS_MAX, Channel, Frame, Kind, close_all
+from actors.runtime.launcher_orphans import MARK, end_orphans, new_mark
 from actors.runtime.launcher_start import (
     DEATH_S,
     is_dead,
@@ -33,17 +35,6 @@ PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
 
 PRELOADING_S = 0.5
 """How long a launcher that is closed may go on without a word: it has started nothing yet."""
-
-
-class ExitStatus(NamedTuple):
-    """How a child ended. `code` or `signal` is set; neither, if it never ran or nobody knows."""
-
-    pid: int
-    """0 if it was never started."""
-    code: int | None
-    signal: int | None
-    cause: str
-    """In words: "exit code 3", "killed by SIGKILL", "could not start: ..."."""
 
 
 class Child:
@@ -81,7 +72,8 @@ class Launcher:
     """Starts, signals and kills child processes; never blocks. Belongs to the thread that made it.
 
     The launcher process ends with that thread, at the latest, and with it all children and all
-    they started. Every `launch` is answered by exactly one `on_exit`.
+    they started. Every `launch` is answered by exactly one `on_exit`. If the process dies before,
+    this object is of no use any more (`is_lost`): make another one.
     """
 
     def __init__(
@@ -104,32 +96,26 @@ class Launcher:
         """
         self.on_lost: Callable[[str], None] | None = None
         """Called with the cause when the launcher died unexpectedly, after each open `on_exit`."""
+        self.is_lost = False
+        """It died unexpectedly, and another one may fare better: it was not its set-up."""
+        self.has_started = False
+        """It has started a child."""
+        self.end_cause = ""
+        """Why it is of no use any more; empty while it is."""
         self._owner = os.getpid()
         self._children: dict[int, Child] = {}
         self._launched = 0
         self._answered = False
         self._poller: Poller | None = None
-        self._end_cause = ""  # once it is not usable any more: why
-        self._broken = ""  # what the launcher itself says about its end
-        self._pidfd = -1
-        try:
-            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        except OSError as error:
-            raise LaunchError(f"the launcher could not be started: {error}") from error
-        self._channel = Channel(ours)
-        # Before the start: should this process die in between, nobody waits for it.
-        self._channel.send_bytes(setup_bytes(preload, cwd))
-        try:
-            self.pid = spawn(theirs.fileno(), os.environ if env is None else env)
-        except (OSError, ValueError, TypeError) as error:
-            self._channel.close()
-            raise LaunchError(f"the launcher could not be started: {error}") from error
-        finally:
-            theirs.close()
+        self._broken = ""  # why it could not be set up
+        self._ending = ""  # why it ends, if it could say so
+        self._mark = new_mark()
+        environment = os.environ if env is None else env
+        self._channel, self.pid = _start(setup_bytes(preload, cwd), environment, self._mark)
         self._pidfd = open_pidfd(self.pid)
 
     def __repr__(self) -> str:
-        state = self._end_cause or f"{len(self._children)} children"
+        state = self.end_cause or f"{len(self._children)} children"
         return f"<Launcher pid={self.pid}: {state}>"
 
     def attach(self, poller: Poller) -> None:
@@ -164,8 +150,8 @@ class Launcher:
             ValueError: `entry`, `payload` or `fds` is out of bounds.
             OSError: one of `fds` is not open, or there is no number left for a copy of it.
         """
-        if self._end_cause or os.getpid() != self._owner:
-            cause = self._end_cause or "this process is a fork of the launcher's owner"
+        if self.end_cause or os.getpid() != self._owner:
+            cause = self.end_cause or "this process is a fork of the launcher's owner"
             raise LaunchError(f"{entry} cannot be started: {cause}")
         _check_order(entry, payload, fds)
         self._launched += 1
@@ -211,15 +197,14 @@ class Launcher:
         """
         if os.getpid() != self._owner:
             self.abandon()
-        elif not self._end_cause:
-            self._end_cause = "the launcher was closed"
+        elif not self.end_cause:
+            self.end_cause = "the launcher was closed"
             self._channel.end_sending()
             # With nothing to bury, it need not even finish its preloading.
             patience_s = min(timeout_s, PRELOADING_S if self._launched else 0.0)
             deadline_s = time.monotonic() + (timeout_s if self._answered else patience_s)
             self._drain(deadline_s)
-            reap(self.pid, self._pidfd, deadline_s)
-            self._finish(self._end_cause)
+            self._finish(reap(self.pid, self._pidfd, deadline_s))
 
     def abandon(self) -> None:
         """Close the file descriptors of this object, in a fork of the owner. Twice is fine.
@@ -227,7 +212,7 @@ class Launcher:
         The owner's launcher and children go on; nobody is called; a poller is not touched, it is
         shared with the owner.
         """
-        self._end_cause = "this process is a fork of the launcher's owner"
+        self.end_cause = "this process is a fork of the launcher's owner"
         self._poller = None
         self._close_fds()
         while self._children:
@@ -256,7 +241,7 @@ class Launcher:
         dead = is_dead(self._pidfd)  # looked at first: then what it said is all in the socket
         for frame in self._channel.receive():
             self._handle(frame)
-        if (dead or self._channel.ended) and not self._end_cause:
+        if (dead or self._channel.ended) and not self.end_cause:
             self._lost()
 
     def _handle(self, frame: Frame) -> None:
@@ -264,15 +249,19 @@ class Launcher:
         child = self._children.get(frame.number)
         if frame.kind == Kind.BROKEN:
             self._broken = frame.body.decode(errors="replace")
+        elif frame.kind == Kind.ENDING:
+            self._ending = frame.body.decode(errors="replace")
         elif child is None:
             close_all(frame.fds)
         elif frame.kind == Kind.STARTED:
+            self.has_started = True
             child.pid = int.from_bytes(frame.body, "little")
             child.pidfd = frame.fds[0] if frame.fds else -1
             if child.on_start is not None:
                 self._call(child.on_start, child)
         elif frame.kind in (Kind.EXITED, Kind.FAILED):
-            self._exited(child, _end_of(child, frame))
+            status = _end_of(child, frame)
+            self._exited(child, status._replace(launcher_lost=bool(self._ending)))
 
     def _exited(self, child: Child, status: ExitStatus) -> None:
         del self._children[child.number]
@@ -288,10 +277,12 @@ class Launcher:
 
     def _lost(self) -> None:
         status = reap(self.pid, self._pidfd, time.monotonic() + DEATH_S)
-        cause = self._broken or _death_of_launcher(self.pid, status)
-        self._finish(cause)
+        how = "nobody knows how" if status is None else describe(self.pid, status).cause
+        self.end_cause = self._broken or f"the launcher died ({self._ending or how})"
+        self.is_lost = not self._broken
+        self._finish(status, launcher_lost=True)
         if self.on_lost is not None:
-            self._call(self.on_lost, cause)
+            self._call(self.on_lost, self.end_cause)
 
     def _drain(self, deadline_s: float) -> None:
         """Take the last reports, until the launcher has closed its end."""
@@ -306,20 +297,20 @@ class Launcher:
             if dead:
                 return
 
-    def _finish(self, cause: str) -> None:
-        """The launcher is gone: let go of everything, and answer what is open."""
-        self._end_cause = cause
+    def _finish(self, status: int | None, *, launcher_lost: bool = False) -> None:
+        """The launcher is gone, with this wait status: let go, and answer what is open."""
         children = list(self._children.values())
         self._children.clear()
         if self._poller is not None:
             self._poller.remove_writer(self._channel.fileno())
             self._poller.remove_reader(self._channel.fileno())
             self._poller.remove_reader(self._pidfd)
-        self._close_fds()
+        self._close_fds()  # the numbers may be needed to look for orphans
+        if status != 0:  # with 0 it has buried them all
+            end_orphans(self._mark, [(child.pid, child.pidfd) for child in children])
         for child in children:
-            _await_orphan(child)
-        for child in children:
-            self._call(child.on_exit, ExitStatus(child.pid, None, None, cause))
+            end = ExitStatus(child.pid, None, None, self.end_cause, launcher_lost)
+            self._call(child.on_exit, end)
             child._ended()
 
     def _close_fds(self) -> None:
@@ -329,9 +320,22 @@ class Launcher:
             self._pidfd = -1
 
 
-def _death_of_launcher(pid: int, status: int | None) -> str:
-    how = "nobody knows how" if status is None else _describe(pid, status).cause
-    return f"the launcher died ({how})"
+def _start(setup: bytes, env: Mapping[str, str], mark: str) -> tuple[Channel, int]:
+    """Start a launcher process, and return the channel to it and its pid."""
+    try:
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    except OSError as error:
+        raise LaunchError(f"the launcher could not be started: {error}") from error
+    channel = Channel(ours)
+    # Before the start: should this process die in between, nobody waits for it.
+    channel.send_bytes(setup)
+    try:
+        return channel, spawn(theirs.fileno(), {**env, MARK: mark})
+    except (OSError, ValueError, TypeError) as error:
+        channel.close()
+        raise LaunchError(f"the launcher could not be started: {error}") from error
+    finally:
+        theirs.close()
 
 
 def _check_order(entry: str, payload: bytes, fds: Sequence[int]) -> None:
@@ -347,28 +351,6 @@ def _check_order(entry: str, payload: bytes, fds: Sequence[int]) -> None:
 def _end_of(child: Child, frame: Frame) -> ExitStatus:
     """How a child ended, by the launcher's report."""
     if frame.kind == Kind.EXITED:
-        return _describe(child.pid, int.from_bytes(frame.body, "little"))
+        return describe(child.pid, int.from_bytes(frame.body, "little"))
     cause = f"could not start: {frame.body.decode(errors='replace')}"
     return ExitStatus(child.pid, None, None, cause)
-
-
-def _await_orphan(child: Child) -> None:
-    """See `child` dead, whom the kernel killed with its launcher; kill its group."""
-    if child.pidfd < 0:
-        return
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    wait_readable(child.pidfd, DEATH_S)
-
-
-def _describe(pid: int, status: int) -> ExitStatus:
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return ExitStatus(pid, code, None, f"exit code {code}")
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:  # a real-time signal
-        name = f"signal {-code}"
-    return ExitStatus(pid, None, -code, f"killed by {name}")

@@ -45,7 +45,9 @@ class Kind(IntEnum):
     FAILED = 6
     """The child could not be started, and is gone. Body: why."""
     BROKEN = 7
-    """The launcher cannot work, and ends. Body: why."""
+    """The launcher could not be set up, and ends. Body: why."""
+    ENDING = 8
+    """The launcher ends, which its owner has not asked for, and kills its children. Body: why."""
 
 
 class Frame(NamedTuple):

@@ -128,9 +128,15 @@ class _Keeper:
     def run(self) -> None:
         """Work until the owner closes or dies; then, or if this fails, bury all children."""
         self._catch_signals()
+        why = "it was told to end by SIGTERM"
         try:
             self._work()
+        except BaseException as error:
+            why = f"a bug: {error!r}"
+            raise
         finally:
+            if not self._channel.ended:
+                self._channel.send(Kind.ENDING, 0, why.encode(errors="replace"))
             self._end()
 
     def _work(self) -> None:

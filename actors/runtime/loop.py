@@ -87,6 +87,14 @@ class NodeLoop:
         """Have `run` return after its turn. Thread-safe."""
         self.post(self._set_finished)
 
+    def fail(self, error: BaseException) -> None:
+        """Have `run` raise `error` in its next turn. Thread-safe."""
+
+        def fail() -> None:
+            raise error
+
+        self.post(fail)
+
     def run(self) -> None:
         """Run turns until `finish`, then stop all actors and close what is open."""
         self._thread = threading.get_ident()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 import actors.runtime.links  # noqa: F401 - so that the launcher has it before it forks
-from actors.runtime.launcher import Child, ExitStatus, Launcher
+from actors.runtime.exit_status import ExitStatus
+from actors.runtime.launcher import Child, Launcher
 from actors.runtime.loop import NodeLoop
 from actors.runtime.poller import Poller
 
@@ -32,6 +33,10 @@ def start_node_process(
 
     The node is given up when its process has ended, with the exit status as the cause; if only
     the link ends, the process is killed.
+
+    Raises:
+        LaunchError: the launcher is gone.
+        OSError: no descriptor is left.
     """
     ours, theirs = socket.socketpair()
     with theirs:
@@ -41,7 +46,11 @@ def start_node_process(
             loop.links.lose(name, status.cause)
             on_exit(status)
 
-        child = launcher.launch(_ENTRY, payload, [theirs.fileno()], on_exit=exited)
+        try:
+            child = launcher.launch(_ENTRY, payload, [theirs.fileno()], on_exit=exited)
+        except BaseException:
+            ours.close()
+            raise
     loop.links.add(name, ours, on_end=lambda reason: launcher.kill(child))
     return child
 

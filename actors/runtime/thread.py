@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from actors.errors import LaunchError, SystemClosedError
-from actors.limits import LAUNCH_TIMEOUT_S, STOP_TIMEOUT_S
+from actors.limits import (
+    LAUNCH_TIMEOUT_S,
+    LAUNCHER_RESTARTS,
+    LAUNCHER_RESTARTS_S,
+    LAUNCHER_START_DEATHS,
+    LAUNCHER_WAITS_S,
+    STOP_TIMEOUT_S,
+)
 
 if TYPE_CHECKING:
     from actors.runtime.launcher import Launcher
     from actors.runtime.loop import NodeLoop
 
 
+_SHORT = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""What is short now may be there in a moment."""
+
+
 class NodeThread:
     """Owns the thread. Within it: one launcher (made at first need, or at once), one loop.
 
     The launcher must be made by the thread that lives as long as it should: the kernel ends it
-    with that thread. It is started before the heavy imports, which then overlap with its own.
+    with that thread. It is started before the heavy imports, which then overlap with its own. One
+    that died is replaced at the next need.
     """
 
     def __init__(
@@ -44,12 +59,16 @@ class NodeThread:
         self.name = name
         self.loop: NodeLoop
         self._launcher: Launcher | None = None
+        self._lost_s: deque[float] = deque(maxlen=LAUNCHER_RESTARTS + 1)
+        """When launchers died."""
+        self._died_at_start = 0
         self._preload = tuple(preload)
         self._env = env
         self._cwd = cwd
         self._launch_now = launch_now
         self._on_broken = on_broken
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
+        """What has ended the thread before it was asked to."""
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, name=f"node-{name}", daemon=True)
         self._unwanted = False
@@ -57,7 +76,7 @@ class NodeThread:
             self._thread.start()
         except BaseException:  # Ctrl-C while it comes up: nobody will hold it, nobody can end it
             self._unwanted = True
-            if self._ready.is_set() and self._error is None:
+            if self._ready.is_set() and self.error is None:
                 self.loop.finish()
             raise
 
@@ -67,19 +86,27 @@ class NodeThread:
         Raises:
             LaunchError: it did not come up.
         """
-        if not self._ready.wait(LAUNCH_TIMEOUT_S) or self._error is not None:
-            raise LaunchError(f"node {self.name} did not start: {self._error!r}") from self._error
+        if not self._ready.wait(LAUNCH_TIMEOUT_S) or self.error is not None:
+            raise LaunchError(f"node {self.name} did not start: {self.error!r}") from self.error
 
     @property
     def launcher(self) -> Launcher:
-        """The launcher, started now if it was not. For the node's thread."""
-        if self._launcher is None:
-            from actors.runtime.launcher import Launcher
+        """The launcher; one is started now if there is none, or if the last one died.
 
-            self._launcher = Launcher(preload=self._preload, env=self._env, cwd=self._cwd)
-            if self._ready.is_set():
-                self._launcher.attach(self.loop.poller)
-        return self._launcher
+        For the node's thread, at each need anew.
+
+        Raises:
+            LaunchError: it could not be started; or too many have died, which ends the node.
+        """
+        lost = self._launcher
+        if lost is None or lost.is_lost:
+            if threading.current_thread() is not self._thread:
+                raise LaunchError(
+                    f"node {self.name} has no launcher now, and only its own thread starts one"
+                )
+            self._launcher = self._replace(lost) if lost else self._start()
+            return self._launcher
+        return lost
 
     def is_alive(self) -> bool:
         """Whether the thread runs."""
@@ -91,7 +118,7 @@ class NodeThread:
         Raises:
             SystemClosedError: the thread did not end in time.
         """
-        if self._ready.wait(timeout_s) and self._error is None:
+        if self._ready.wait(timeout_s) and self.error is None:
             self.loop.finish()
         self._thread.join(2 * timeout_s)
         if self._thread.is_alive():
@@ -102,17 +129,59 @@ class NodeThread:
 
         The poller first: what is taken out of its kernel list here would be missing in the parent.
         """
-        if self._ready.is_set() and self._error is None:
+        if self._ready.is_set() and self.error is None:
             self.loop.poller.close()
             self.loop.abandon()
         if self._launcher is not None:
             self._launcher.close()
 
+    def _start(self) -> Launcher:
+        from actors.runtime.launcher import Launcher
+
+        launcher = Launcher(preload=self._preload, env=self._env, cwd=self._cwd)
+        launcher.on_lost = lambda _: self._on_lost(launcher)
+        if self._ready.is_set():
+            launcher.attach(self.loop.poller)
+        return launcher
+
+    def _replace(self, lost: Launcher) -> Launcher:
+        """Start another launcher; if something is short, try again for a moment."""
+        died_s = self._lost_s
+        if self._died_at_start >= LAUNCHER_START_DEATHS:
+            self._give_up(f"{self._died_at_start} in a row died before they started a child", lost)
+        if len(died_s) > LAUNCHER_RESTARTS and died_s[-1] - died_s[0] < LAUNCHER_RESTARTS_S:
+            self._give_up(f"{len(died_s)} died within {LAUNCHER_RESTARTS_S:g} s", lost)
+        for wait_s in LAUNCHER_WAITS_S:
+            try:
+                return self._start()
+            except LaunchError as error:
+                cause = error.__cause__
+                if not isinstance(cause, OSError) or cause.errno not in _SHORT:
+                    raise
+                time.sleep(wait_s)
+        return self._start()
+
+    def _give_up(self, why: str, lost: Launcher) -> NoReturn:
+        error = LaunchError(
+            f"node {self.name} gives up: of its launchers of child processes {why}; "
+            f"the last time {lost.end_cause}"
+        )
+        self.loop.fail(error)
+        raise error
+
+    def _on_lost(self, launcher: Launcher) -> None:
+        import logging
+
+        self._lost_s.append(time.monotonic())
+        self._died_at_start = 0 if launcher.has_started else self._died_at_start + 1
+        log = logging.getLogger("actors")
+        log.warning("node %s lost all its child processes: %s", self.name, launcher.end_cause)
+
     def _main(self) -> None:
         try:
             self._run()
         except BaseException as error:  # the thread's last word: nobody may wait for it in vain
-            self._error = error
+            self.error = error
         finally:
             self._ready.set()
 
@@ -141,7 +210,7 @@ class NodeThread:
 
     def _end_broken(self, error: BaseException) -> None:
         """Say why first, so that nobody hears a lesser cause; then the actors let go of things."""
-        self._error = error
+        self.error = error
         if self._ready.is_set():
             if self._on_broken is not None:
                 self._on_broken(error)

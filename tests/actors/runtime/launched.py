@@ -32,6 +32,7 @@ def facts(payload: bytes, fds: Sequence[int]) -> None:
         "open": sorted(fd for fd in numbers if fd > 2 and os.path.exists(f"/proc/self/fd/{fd}")),
         "fds": list(fds),
         "env": os.environ.get("NEST"),
+        "mark": os.environ.get("ACTORS_LAUNCHER"),
         "cwd": os.getcwd(),
         "path": sys.path,
         "prefix": [sys.prefix, sys.exec_prefix],

@@ -12,15 +12,12 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from actors import Child, ExitStatus, Launcher, LaunchError, Poller
-
-HERE = Path(__file__).parent
-BOUND_S = 20.0
+from actors import ExitStatus, Launcher, LaunchError
+from tests.actors.runtime.nest import BOUND_S, HERE, Nest, fd_count, is_gone, wait_gone
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -37,107 +34,6 @@ class Finder:
 def install():
     sys.meta_path.append(Finder)
 """
-
-
-class Nest:
-    """A launcher with its poller, and what was heard of its children."""
-
-    def __init__(self, *, preload: Sequence[str] = (), **options: object) -> None:
-        self.poller = Poller()
-        self.launcher = Launcher(preload=preload, **options)  # type: ignore[arg-type]
-        self.launcher.attach(self.poller)
-        self.exits: list[ExitStatus] = []
-        self.lost: list[str] = []
-        self.launcher.on_lost = self.lost.append
-
-    def launch(self, entry: str, payload: bytes = b"", fds: Sequence[int] = ()) -> Child:
-        return self.launcher.launch(
-            f"launched:{entry}" if ":" not in entry else entry,
-            payload,
-            fds,
-            on_exit=self.exits.append,
-        )
-
-    def start(self, entry: str, payload: bytes = b"") -> tuple[Child, list[int]]:
-        """Launch one that says pids, and wait until all that it starts have."""
-        reader, writer = os.pipe()
-        child = self.launch(entry, payload, [writer])
-        os.close(writer)
-        count = 5 if entry == "family" else 1
-        said = self.read(reader, lambda said: said.count(b"\n") == count)
-        os.close(reader)
-        return child, [int(pid) for pid in said.split()]
-
-    def ask(self, entry: str, payload: bytes = b"") -> bytes:
-        """Launch one, and return all that it writes."""
-        reader, writer = os.pipe()
-        self.launch(entry, payload, [writer])
-        os.close(writer)
-        said = self.read(reader, lambda said: False)
-        os.close(reader)
-        return said
-
-    def read(self, fd: int, enough: Callable[[bytes], bool]) -> bytes:
-        said = bytearray()
-        ended = []
-
-        def read() -> None:
-            data = os.read(fd, 65536)
-            said.extend(data)
-            if not data:
-                ended.append(True)
-
-        self.poller.add_reader(fd, read)
-        self.until(lambda: bool(ended) or enough(bytes(said)))
-        self.poller.remove_reader(fd)
-        return bytes(said)
-
-    def until(self, condition: Callable[[], object]) -> None:
-        deadline_s = time.monotonic() + BOUND_S
-        while not condition():
-            assert time.monotonic() < deadline_s, f"waited in vain; {self.exits} {self.lost}"
-            self.poller.poll(0.5)
-
-    def exit(self) -> ExitStatus:
-        """Wait for one end, and return it."""
-        self.until(lambda: self.exits)
-        return self.exits.pop(0)
-
-    def close(self) -> None:
-        self.launcher.close()
-        self.poller.close()
-
-
-@pytest.fixture
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path, str(HERE)])
-
-
-@pytest.fixture
-def nest(importable: None) -> Iterator[Nest]:
-    nest = Nest()
-    yield nest
-    nest.close()
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended; it may be a zombie of someone else's."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rpartition(")")[2].split()[0] in "ZX"
-
-
-def wait_gone(pids: Sequence[int]) -> None:
-    deadline_s = time.monotonic() + BOUND_S
-    while left := [pid for pid in pids if not is_gone(pid)]:
-        assert time.monotonic() < deadline_s, f"still there: {left}"
-        os.sched_yield()
-
-
-def fd_count() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def children_of(pid: int) -> list[int]:
@@ -161,6 +57,7 @@ def test_a_child_is_a_session_of_its_own_with_a_plain_interpreter(
     finally:
         nest.close()
     assert first.pop("random") != second.pop("random")
+    assert first.pop("mark")
     assert first.pop("open") == first.pop("fds")
     assert first == {
         "argv": ["actors-child"],
@@ -443,18 +340,6 @@ def test_without_an_interpreter_nothing_starts(monkeypatch: pytest.MonkeyPatch) 
             Launcher()
 
 
-def test_the_death_of_the_launcher_ends_all_children_and_is_told_once(nest: Nest) -> None:
-    _, pids = nest.start("sleep")
-    nest.launch("sleep", fds=[1])
-    os.kill(nest.launcher.pid, signal.SIGKILL)
-    nest.until(lambda: nest.lost)
-    assert nest.lost == ["the launcher died (killed by SIGKILL)"]
-    assert [status.cause for status in nest.exits] == nest.lost * 2
-    assert is_gone(pids[0])
-    with pytest.raises(LaunchError, match="the launcher died"):
-        nest.launch("echo")
-
-
 def test_an_error_of_a_callback_is_reported_and_stops_nothing(nest: Nest) -> None:
     errors: list[BaseException] = []
     nest.poller.on_error = lambda fd, error: errors.append(error)
@@ -596,8 +481,8 @@ def test_the_end_of_the_thread_that_made_it_ends_the_launcher(importable: None) 
     thread.join()
     (nest,) = nests
     nest.until(lambda: nest.lost)
-    assert nest.lost == ["the launcher died (exit code 0)"]
-    assert nest.exits[0].signal == signal.SIGKILL
+    assert nest.lost == ["the launcher died (it was told to end by SIGTERM)"]
+    assert (nest.exits[0].signal, nest.exits[0].launcher_lost) == (signal.SIGKILL, True)
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
     nest.close()
 
