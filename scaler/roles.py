@@ -11,6 +11,7 @@ from scaler.overseer import Dropped, Overseer
 from scaler.protocol.tasks import AwaitWorker
 from scaler.scheduler.scheduler import Scheduler
 from scaler.settings import ExecutorLimits
+from scaler.worker.options import WorkerOptions
 from scaler.worker.process import ExecutorProcess
 from scaler.worker.worker import Worker
 
@@ -49,10 +50,9 @@ class Roles:
         def make_executor(number: int, worker: str, tell: Any) -> ExecutorProcess:
             return ExecutorProcess(number, worker, poller, launcher, tell)
 
+        options = WorkerOptions(limits.cancel_grace, limits.max_tasks, limits.max_memory)
         workers = [
-            system.spawn(
-                Worker, name, self.scheduler, make_executor, limits.cancel_grace, name=name
-            )
+            system.spawn(Worker, name, self.scheduler, make_executor, options, name=name)
             for name in (f"worker-{number}" for number in range(1, slots + 1))
         ]
         watched = (self.scheduler, *workers)
