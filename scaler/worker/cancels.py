@@ -158,13 +158,14 @@ class Cancels:
         """Kill a task that sits in C code: its handler has not even run."""
         if self._worker.executor.answered() == ordinal:
             return
-        if not self._kill(ordinal, "it gave no sign of life"):
+        if not self._kill(ordinal, ": it gave no sign of life"):
             self._start_sign(ordinal, _LOST_ROW_CHECK_S)
 
     def grace_over(self, ordinal: int) -> None:
         """Kill a task that has not unwound."""
         grace_s = self._worker.options.cancel_grace_s
-        if not self._kill(ordinal, f"it did not unwind within {grace_s:g} s"):
+        why = f": it did not unwind within {grace_s:g} s" if grace_s else ""
+        if not self._kill(ordinal, why):
             self._start_grace(ordinal, _LOST_ROW_CHECK_S)
 
     def _kill(self, ordinal: int, why: str) -> bool:
@@ -180,7 +181,7 @@ class Cancels:
             is_alone = not running and all(number in self.orders for number in worker.ledger.sent)
             if running != ordinal and not is_alone:
                 return False
-            self.orders[ordinal].how = f"it was killed with its executor: {why}"
+            self.orders[ordinal].how = f"it was killed with its executor{why}"
             worker.kill()
         return True
 
