@@ -62,10 +62,21 @@ class Agenda:
         """Enter a call for `handle` at a time."""
         self.wake(at_s, function)
 
-    def wake(self, at_s: float, function: Callable[[], object]) -> None:
-        """Enter a call of a node to itself: its timers are due, or it goes on after a pause."""
+    def wake(
+        self,
+        at_s: float,
+        function: Callable[[], object],
+        is_due: Callable[[float], bool] | None = None,
+    ) -> None:
+        """Enter a call of a node to itself.
+
+        Args:
+            at_s: when.
+            function: what is called.
+            is_due: asked when `at_s` has come; False: nothing is to be done, time need not move.
+        """
         self._serial += 1
-        heappush(self._heap, (at_s, self._serial, None, None, function))
+        heappush(self._heap, (at_s, self._serial, None, is_due, function))
 
     def notice(self, core: SimulatedCore, lost: str, function: Callable[[], object]) -> None:
         """Enter that `core` notices the crash of `lost`, after all that arrives from there."""
@@ -87,12 +98,15 @@ class Agenda:
 
     def take(self) -> Entry | None:
         """Take the next entry and move the time to it; `None` if there is none."""
-        if not self._heap:
-            return None
-        due_s, _, ref, source, item = heappop(self._heap)
-        if due_s > self.now_s:
-            self.now_s = due_s
-        return ref, source, item
+        heap = self._heap
+        while heap:
+            due_s, _, ref, source, item = heappop(heap)
+            if ref is None and source is not None and not source(due_s):
+                continue
+            if due_s > self.now_s:
+                self.now_s = due_s
+            return ref, source, item
+        return None
 
 
 def _last_arrival_s(core: SimulatedCore, source: str) -> float:

@@ -35,6 +35,7 @@ class EventKind(StrEnum):
     WORLD = "world"
     """A callback of `after` was called."""
     CRASH = "crash"
+    STOP = "stop"
     RESTART = "restart"
     PAUSE = "pause"
     RESUME = "resume"

@@ -11,7 +11,7 @@ from actors.core.node import OutsideRef
 from actors.errors import ActorStoppedError, AskTimeoutError, NodeUnreachableError
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
-from actors.signals import DeadLetterReason
+from actors.signals import DeadLetterReason, Terminated
 from actors.testkit.simulation.agenda import Agenda
 from actors.testkit.simulation.cells import Receiver, SimulatedCore, SimulatedRef
 from actors.testkit.simulation.events import EventKind
@@ -65,6 +65,8 @@ class Network:
         source = self.source
         if type(item) is Envelope and item.sender is not None:
             source = item.sender
+        elif type(item.message) is Terminated and not self._is_system:
+            source = item.message.ref  # it comes after all that `ref` has sent
         elif source is None and self._is_system:
             self._hand_over(ref, core, None, item)
             return
@@ -118,6 +120,7 @@ class Network:
         core: SimulatedCore = ref.core
         if core.crashed:
             return None
+        core.sleeping = False  # its turn follows: it need not be woken
         self._hand_over(ref, core, source, item)
         return core.life
 
@@ -136,7 +139,7 @@ class Network:
     def _core_of(self, source: Any) -> SimulatedCore:
         if source is None or isinstance(source, OutsideRef):
             return self.outside
-        return self.cores[source.address.node]
+        return self.cores.get(source.address.node, self.outside)
 
     def _refuse(self, source: ActorRef | None, address: Address, item: Envelope | Reply) -> None:
         """Tell a sender what it knows already: the node is gone."""

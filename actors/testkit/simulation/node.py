@@ -110,16 +110,14 @@ class SimulatedNode:
         What it has sent arrives. Then each other node notices, after a drawn time: asks to it
         fail with `NodeUnreachableError`, watchers of its actors are told `NODE_LOST`.
         """
-        if self.core.crashed:
-            return
-        self.core.crashed = True
-        self._posted.clear()
-        self._notes.clear()
-        self.sim.note_world(EventKind.CRASH, self.name)
-        for node in [self.sim.outside, *self.sim.nodes.values()]:
-            if node.alive:
-                lost = self.core.name
-                self.sim.agenda.notice(node.core, lost, partial(node.lose, node.core, lost))
+        self._end(EventKind.CRASH)
+
+    def stop(self) -> None:
+        """End the node in order: its actors stop, what they say last arrives."""
+        if self.alive:
+            self.core.stop_all()
+            self.turn()
+            self._end(EventKind.STOP)
 
     def restart(self) -> None:
         """Begin again as a new process, with no actors but those that `setup` spawns.
@@ -165,23 +163,25 @@ class SimulatedNode:
     def turn(self) -> None:
         """Run the actors that have messages, then call back who waits for the turn's end."""
         core = self.core
-        if core.crashed or self.paused:
+        sim = self.sim
+        now_s = sim.agenda.now_s
+        if core.crashed or self._stalled_until_s > now_s:
             return
         for _ in range(_ROUNDS_PER_TURN):
             core.sleeping = False
             core.run_ready()
             if core.outgoing:
-                self.sim.network.flush(core)
-            core.wake_waiters()
+                sim.network.flush(core)
+            if core.after_turn or core.wakes:
+                core.wake_waiters()
             core.sleeping = True
             if not (core.ready or core.outgoing or core.wakes):
                 break
         self._arm()
         if self._notes:
             notes, self._notes = self._notes, []
-            now_s = self.sim.now()
             for kind, source, target, message in notes:
-                self.sim.tell_event(Event(kind, now_s, source, target, message))
+                sim.tell_event(Event(kind, now_s, source, target, message))
 
     def lose(self, core: SimulatedCore, name: str) -> None:
         """Learn that another node has crashed."""
@@ -205,7 +205,7 @@ class SimulatedNode:
         self.sim.network.enter(self.core)
         self.core.spawn(
             Guardian,
-            (self.core, self.crash),
+            (self.core, self._finish),
             {},
             name="guardian",
             supervision=GUARDIAN_SUPERVISION,
@@ -215,10 +215,25 @@ class SimulatedNode:
         if self._setup is not None:
             self._setup(self)
 
+    def _finish(self) -> None:
+        self.sim.agenda.wake(self.sim.now(), self.stop)
+
+    def _end(self, kind: EventKind) -> None:
+        if self.core.crashed:
+            return
+        self.core.crashed = True
+        self._posted.clear()
+        self._notes.clear()
+        self.sim.note_world(kind, self.name)
+        lost = self.core.name
+        for node in [self.sim.outside, *self.sim.nodes.values()]:
+            if node.alive:
+                self.sim.agenda.notice(node.core, lost, partial(node.lose, node.core, lost))
+
     def _call(
         self, core: SimulatedCore, callback: Callable[..., object], args: tuple[Any, ...]
     ) -> None:
-        if core.crashed or core is not self.core:
+        if core.crashed:
             return
         if self.paused:
             self._posted.append(partial(callback, *args))
@@ -251,15 +266,24 @@ class SimulatedNode:
             at_s = self.sim.now() + _NEXT_TURN_S
         if at_s < self._armed_s:
             self._armed_s = at_s
-            self.sim.agenda.wake(at_s, partial(self._wake_up, core))
+            self.sim.agenda.wake(at_s, self._wake_up, partial(self._is_due, core))
 
-    def _wake_up(self, core: SimulatedCore) -> None:
-        if core.crashed or core is not self.core:
-            return
+    def _is_due(self, core: SimulatedCore, at_s: float) -> bool:
+        """Whether a timer or a deadline is due at `at_s`."""
+        if core.crashed or at_s != self._armed_s:
+            return False
         self._armed_s = math.inf
-        if not self.paused:
-            self._fire()
-            self.turn()
+        if self._stalled_until_s > at_s:
+            return False  # `_resume` looks again
+        due_s = core.next_event_s()
+        if due_s is not None and due_s + core.lag_s <= at_s:
+            return True
+        self._arm()
+        return False
+
+    def _wake_up(self) -> None:
+        self._fire()
+        self.turn()
 
     def _fire(self) -> None:
         with self.sim.network.as_system():

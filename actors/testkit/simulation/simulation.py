@@ -187,7 +187,8 @@ class Simulation:
                 self.agenda.now_s = until_s
                 reason = "time"
                 break
-            self.step()
+            if not self.step():
+                break
         return RunEnd(reason, self._record.count - before, self.agenda.now_s)
 
     def step(self) -> bool:
