@@ -94,7 +94,7 @@ def test_the_waits_double_up_to_the_longest(client, sign):
 
 
 def test_jitter_spreads_tasks_that_failed_together(client, new_sign):
-    view = client.options(retries=Retry(1, backoff=0.2, jitter=1))
+    view = client.options(retries=Retry(1, backoff=1, jitter=1))
     signs = [new_sign() for _ in range(20)]
     futures = [view.submit(raises_until, sign.path, 2) for sign in signs]
     assert [future.result(BOUND_S) for future in futures] == [2] * 20
@@ -102,8 +102,8 @@ def test_jitter_spreads_tasks_that_failed_together(client, new_sign):
     for sign in signs:
         (_, first_s), (_, second_s) = runs(sign.path)
         waits.append(second_s - first_s)
-    assert min(waits) < 0.1
-    assert max(waits) - min(waits) > 0.05
+    assert min(waits) < 0.5
+    assert max(waits) - min(waits) > 0.25
 
 
 def test_a_slot_is_free_while_a_task_waits_for_its_retry(sign):
