@@ -45,11 +45,11 @@ class Options:
         calm = 0.1 if rng.random() < 0.33 else 1.0
         return Options(
             workers=workers or rng.choice((1, 2, 2, 3, 4)),
-            users=rng.randint(1, 4),
-            kill_executor=calm * rng.choice((0.0, 0.5, 2.0, 5.0)),
-            kill_launcher=calm * rng.choice((0.0, 0.02, 0.06)),
-            freeze_executor=calm * rng.choice((0.0, 0.3, 1.0)),
-            freeze_launcher=calm * rng.choice((0.0, 0.05, 0.2)),
+            users=rng.randint(2, 6),
+            kill_executor=calm * rng.choice((0.0, 1.0, 4.0, 10.0)),
+            kill_launcher=calm * rng.choice((0.0, 0.05, 0.15)),
+            freeze_executor=calm * rng.choice((0.0, 0.5, 2.0)),
+            freeze_launcher=calm * rng.choice((0.0, 0.1, 0.4)),
             starve=calm * rng.choice((0.0, 0.05, 0.1)),
             crash_share=calm * rng.choice((0.0, 0.005, 0.02)),
             cancel_share=rng.choice((0.0, 0.05, 0.25)),
@@ -83,7 +83,7 @@ class Call:
 
 
 def _duration_s(rng: Random) -> float:
-    return rng.uniform(0.1, 0.5) if rng.random() < 0.04 else rng.uniform(0.0, 0.02)
+    return rng.uniform(0.1, 0.5) if rng.random() < 0.02 else rng.uniform(0.0, 0.01)
 
 
 def _timed(kind: str, function: Callable[..., Any]) -> Callable[[Random], Call]:
@@ -169,7 +169,7 @@ USUAL: list[tuple[float, Callable[[Random], Call]]] = [
     (2, _timed("with a process", tasks.with_process)),
     (2, _timed("with a thread", tasks.with_thread)),
     (2, _timed("swallows", tasks.swallow)),
-    (1, _hunted),
+    (0.5, _hunted),
 ]
 if _RETRIES:
     USUAL += [(3, _flaky), (2, _once), (1, _overrun), (3, _in_time)]
