@@ -70,8 +70,10 @@ def _is_noise(line: str) -> bool:
 
 def _shown(line: bytes) -> bytes:
     """Return what a terminal would show of a line: a progress bar writes over itself."""
-    start = line.rstrip(b"\r").rfind(b"\r") + 1
-    return line[start : start + STDERR_LINE_BYTES]
+    text = line.rstrip(b"\r")
+    start = text.rfind(b"\r") + 1
+    returned = b"\r" if len(text) < len(line) else b""
+    return text[start : start + STDERR_LINE_BYTES] + returned
 
 
 def _readable(line: bytes) -> str:

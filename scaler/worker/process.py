@@ -140,7 +140,8 @@ class ExecutorProcess:
 
     def rss_bytes(self) -> int:
         """Return its resident memory now, 0 where nobody knows."""
-        return 0 if self._has_exited or not self._child.pid else rss_bytes(self._child.pid)
+        is_there = self._child.pid and not self._has_exited and not self._is_closed
+        return rss_bytes(self._child.pid) if is_there else 0
 
     def answered(self) -> int:
         """Return the last ordinal whose interrupt was seen by the executor, 0: none."""
@@ -291,12 +292,13 @@ class ExecutorProcess:
             self._poller.remove_reader(self._pipes.stderr_fd)
         self._has_exited = True
         cause = self._cause(status)
-        self._tell(ExecutorExited(self.number, cause, status.code, status.signal))
+        blameless = status.launcher_lost
+        self._tell(ExecutorExited(self.number, cause, status.code, status.signal, blameless))
 
     def _cause(self, status: ExitStatus) -> str:
-        """Say how it died, and unless that was the worker's wish, what it said last."""
+        """Say how it died, and unless it was made to, what it said last."""
         cause = self._fault or status.cause
-        if status.signal == signal.SIGKILL and self._is_unwanted:
+        if status.launcher_lost or (status.signal == signal.SIGKILL and self._is_unwanted):
             return cause
         if status.signal == signal.SIGKILL and not self._fault:
             now = self._oom_kills.look(self._launcher.pid)

@@ -205,4 +205,4 @@ def test_a_closed_port_holds_nothing(driver):
     driver.port.close()
     assert driver.port.take_back([waiting]) == ()
     assert (driver.port.running(), driver.port.item(), driver.port.answered()) == (0, 0, 0)
-    assert driver.port.running_for() == 0.0
+    assert (driver.port.running_for(), driver.port.rss_bytes()) == (0.0, 0)
