@@ -47,10 +47,10 @@ class Ledger:
         self, executor: ExecutorPort, functions: Iterable[Function], entries: Sequence[Entry]
     ) -> None:
         """Send tasks under the next ordinals, and what else the executor must learn or forget."""
-        ordinals = range(self._last + 1, self._last + len(entries) + 1)
-        self._last += len(entries)
-        self.used += len(entries)
-        for ordinal, entry in zip(ordinals, entries, strict=True):
+        first, count = self._last + 1, len(entries)
+        self._last += count
+        self.used += count
+        for ordinal, entry in enumerate(entries, first):
             self.sent[ordinal] = entry
             self.ordinals[entry.task.task_id] = ordinal
         new = [function for function in functions if function.function_id not in self._known]
@@ -58,7 +58,7 @@ class Ledger:
             self._known[function.function_id] = None
         dropped, self._dropped = self._dropped, []
         tasks = [entry.task for entry in entries]
-        executor.send(ordinals, tasks, new, dropped, self._forget())
+        executor.send(range(first, first + count), tasks, new, dropped, self._forget())
 
     def strike(self, ordinal: int) -> Task:
         """The executor has answered, or is gone: the task is no longer here."""

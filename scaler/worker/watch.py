@@ -53,6 +53,8 @@ class Watch:
 
     def tasks_came(self) -> None:
         """There are new tasks: look at them soon."""
+        if self._due_s < math.inf and not self._is_far:
+            return  # it is soon as it is
         now_s = self._worker.context.now()
         self._look_at(now_s, now_s + RECALL_AFTER_S)
 

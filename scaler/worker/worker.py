@@ -7,7 +7,7 @@ task may come back and be sent again, and its second copy must not be taken for 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from itertools import islice
+from itertools import islice, starmap
 
 from actors import Actor, ActorRef, LaunchError, LocalMessage, handles
 from scaler.errors import ClusterStartError
@@ -107,8 +107,7 @@ class Worker(Actor):
     @handles(TaskRun)
     def on_run(self, message: TaskRun) -> None:
         """Send tasks to the executor, or hold them until there is room or a new one."""
-        columns = zip(message.tasks, message.expected_us, strict=True)
-        entries = [Entry(task, expected_us) for task, expected_us in columns]
+        entries = [*starmap(Entry, zip(message.tasks, message.expected_us, strict=True))]
         if self.accepting and self.recycling is None and not self.held:
             self.ledger.send(self.executor, message.functions, entries)
         else:
