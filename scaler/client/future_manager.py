@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
+import msgspec
+
 from actors import Actor, ActorRef, ActorsError, LocalMessage, Terminated, handles
 from scaler.client.cancels import CancelDue, CancelFutures, Cancels, Waiter
 from scaler.client.future import CancelOutcome, ScalerFuture, cancel_all, resolve_rows
@@ -185,7 +187,8 @@ class ClientFutureManager(Actor):
         waiter = Waiter(self.context.defer_reply(), futures)
         task_ids = tuple([f.task_id for f in futures if f.task_id in self.open])
         if len(task_ids) > 1 and message.timeout_s:
-            then = partial(self._on_dropped, futures, message, waiter)
+            due_s = self.context.now() + message.timeout_s
+            then = partial(self._on_dropped, futures, message, waiter, due_s)
             self.context.ask(self.scheduler, TaskDrop(task_ids), then, message.timeout_s)
         else:
             self._cancel_each(futures, message, waiter)
@@ -195,9 +198,12 @@ class ClientFutureManager(Actor):
         rest: dict[ScalerFuture, None],
         message: CancelFutures,
         waiter: Waiter,
+        due_s: float,
         answer: Any,
     ) -> None:
-        """What was queued of a batch is gone; the rest is cancelled one by one."""
+        """What was queued of a batch is gone; the rest is cancelled one by one, in what is left
+        of the time.
+        """
         dropped = []
         for task_id in answer.task_ids if isinstance(answer, TaskDropped) else ():
             entry = self.open.pop(task_id, None)
@@ -209,7 +215,8 @@ class ClientFutureManager(Actor):
         for future in dropped:
             self.cancels.settle(future.task_id)
             waiter.settled()
-        self._cancel_each(rest, message, waiter)
+        left_s = max(0.0, due_s - self.context.now())
+        self._cancel_each(rest, msgspec.structs.replace(message, timeout_s=left_s), waiter)
 
     def _cancel_each(
         self, futures: Iterable[ScalerFuture], message: CancelFutures, waiter: Waiter

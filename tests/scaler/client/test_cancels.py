@@ -457,6 +457,17 @@ def test_a_batch_whose_drop_is_not_answered_is_cancelled_one_by_one(office):
     assert answer.replied
 
 
+def test_a_batch_waits_for_its_timeout_once(office):
+    futures = office.submit(2)
+    answer = office.ask_cancel(*futures, timeout_s=2.0)
+    office.kit.advance(2.0)
+    assert answer.replied
+    for future in futures:
+        assert_cancelled(future, CancelOutcome.TIMEOUT)
+        office.confirm(future)  # the request travels all the same
+    assert office.is_at_rest()
+
+
 def test_an_empty_batch_is_answered_at_once(office):
     assert office.ask_cancel().replied
 

@@ -1,0 +1,105 @@
+"""`python -m tests.simulation run | replay | shrink`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+
+import msgspec
+
+from tests.simulation.drawing import draw_script
+from tests.simulation.marks import missing, table
+from tests.simulation.runner import Failure, Outcome, Totals, judge, run_many
+from tests.simulation.shrinking import pieces, shrink
+from tests.simulation.world import World
+
+_PROGRESS_S = 10.0
+_FAILURES_MAX = 20
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    arguments = _parser().parse_args()
+    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    command: str = arguments.command
+    if command == "run":
+        return _run(arguments.seeds, arguments.start, arguments.jobs)
+    if command == "replay":
+        return _replay(arguments.seed, keep_trace=arguments.trace)
+    return _shrink(arguments.seed, arguments.tries)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run many seeds")
+    run.add_argument("--seeds", type=int, default=1_000)
+    run.add_argument("--start", type=int, default=None, help="first seed; drawn if not given")
+    run.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    replay = commands.add_parser("replay", help="run one seed, and tell what happened")
+    replay.add_argument("seed", type=int)
+    replay.add_argument("--trace", action="store_true", help="print every event")
+    shrinks = commands.add_parser("shrink", help="find a small script that still fails")
+    shrinks.add_argument("seed", type=int)
+    shrinks.add_argument("--tries", type=int, default=2_000)
+    return parser
+
+
+def _run(seeds: int, start: int | None, jobs: int) -> int:
+    if start is None:
+        start = int.from_bytes(os.urandom(4), "big")
+    print(f"seeds {start} to {start + seeds - 1}, {jobs} processes")
+    totals = Totals()
+    said_s = time.monotonic()
+    for outcome in run_many(range(start, start + seeds), jobs):
+        totals.add(outcome)
+        if outcome.failure is not None:
+            print(outcome.failure, flush=True)
+            if len(totals.failures) >= _FAILURES_MAX:
+                print(f"stopped after {_FAILURES_MAX} failures")
+                break
+        if time.monotonic() - said_s > _PROGRESS_S:
+            said_s = time.monotonic()
+            print(totals.line(), flush=True)
+    print(table(totals.marks, totals.seeds))
+    print(totals.line())
+    never = missing(totals.marks, totals.seeds)
+    if never:
+        print(f"too rare, in {totals.seeds} seeds: {', '.join(never)}")
+    return 1 if totals.failures or never else 0
+
+
+def _replay(seed: int, *, keep_trace: bool) -> int:
+    script = draw_script(seed)
+    print(msgspec.json.encode(script.options).decode())
+    world = World(script, seed, keep_trace=keep_trace)
+    outcome = judge(world, seed)
+    if keep_trace:
+        print("\n".join(world.sim.trace()))
+    return _report(outcome, outcome.failure)
+
+
+def _report(outcome: Outcome, failure: Failure | None) -> int:
+    print(f"{outcome.tasks} tasks, {outcome.events} events, digest {outcome.digest}")
+    print(failure or f"seed {outcome.seed} is clean")
+    return 0 if failure is None else 1
+
+
+def _shrink(seed: int, tries: int) -> int:
+    script = draw_script(seed)
+    outcome = judge(World(script, seed), seed)
+    if outcome.failure is None:
+        return _report(outcome, None)
+    small = shrink(script, seed, outcome.failure.invariant, tries)
+    world = World(small, seed, keep_trace=True)
+    outcome = judge(world, seed)
+    print("\n".join(world.sim.trace()))
+    print("\n".join(pieces(small)))
+    return _report(outcome, outcome.failure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The model of a host: the launcher of its workers' executors, and how fast things are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors import ActorRef, LocalMessage
+from tests.simulation.executor import SimExecutor
+from tests.simulation.plans import Options
+from tests.simulation.truth import Truth
+
+if TYPE_CHECKING:
+    from actors.testkit.simulation import SimulatedNode, Simulation
+
+_STALL_S = (0.001, 0.02, 0.2)
+_KILL_S = 0.0005
+_READ_S = 0.0001
+_RELAUNCH_S = 0.05
+
+
+class SimHost:
+    """Where executors live: one launcher, one node whose thread reads their pipes."""
+
+    def __init__(self, sim: Simulation, node: SimulatedNode, options: Options, truth: Truth):
+        self.sim = sim
+        self.node = node
+        self.options = options
+        self.truth = truth
+        self.executors: list[SimExecutor] = []
+        """Those that live or are not yet reaped."""
+        self.failing: dict[str, int] = {}
+        """How many of the next starts fail, by worker."""
+        self.clock = sim.now
+        self._pid = 1_000
+        self._launcher_since_s = 0.0
+
+    def make(self, number: int, worker: str, tell: Callable[[LocalMessage], None]) -> SimExecutor:
+        """Start an executor: the worker's `make_executor`."""
+        before = self.truth.alive.get(worker)
+        if before is not None and before in self.executors:
+            self.truth.fail("capacity", f"{worker} starts an executor beside {before}")
+        # From the node's own thread, so not through the network.
+        own: ActorRef = tell.__self__  # type: ignore[attr-defined]
+        executor = SimExecutor(self, number, worker, lambda event: self.sim.tell(own, event, own))
+        self.truth.alive[worker] = executor
+        self.executors.append(executor)
+        return executor
+
+    def forget(self, executor: SimExecutor) -> None:
+        """It was reaped."""
+        self.executors.remove(executor)
+
+    def kill_launcher(self) -> None:
+        """All executors go; the next ones have to wait for another launcher."""
+        self._launcher_since_s = self.sim.now() + _RELAUNCH_S
+        for executor in list(self.executors):
+            executor.lose()
+
+    def end(self) -> None:
+        """The host is gone, and all that lives there."""
+        for executor in list(self.executors):
+            executor.vanish()
+        self.executors.clear()
+
+    # --- how fast things are ----------------------------------------------------------------
+
+    def next_pid(self) -> int:
+        """Return a number that no other process here has."""
+        self._pid += 1
+        return self._pid
+
+    def start_delay_s(self) -> float:
+        """Until an executor is up."""
+        wait_s = max(0.0, self._launcher_since_s - self.sim.now())
+        return wait_s + self.options.start_s * (0.5 + self.sim.random.random())
+
+    def start_fails(self, worker: str) -> bool:
+        """Whether this start fails."""
+        left = self.failing.get(worker, 0)
+        if not left:
+            return False
+        self.failing[worker] = left - 1
+        self.truth.marks["an executor did not start"] += 1
+        return True
+
+    def stalls(self) -> bool:
+        """Whether an executor loses the processor here."""
+        return self.options.stall > 0 and self.sim.random.random() < self.options.stall
+
+    def step_delay_s(self, usually_s: float) -> float:
+        """How long a small step takes."""
+        random = self.sim.random
+        if self.stalls():
+            return random.choice(_STALL_S) * random.random()
+        return usually_s * (0.5 + random.random())
+
+    def kill_delay_s(self) -> float:
+        """From the wish to kill to the end, and again until it is reaped."""
+        return _KILL_S * 2 * self.sim.random.random()
+
+    def read_later(self, read: Callable[..., Any], *args: Any) -> None:
+        """Have the node's thread read a pipe, when it gets to it."""
+        self.node.after(self.step_delay_s(_READ_S), read, *args)

@@ -1,0 +1,159 @@
+"""Runs seeds, one after the other or on several processes, and says what they found."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from statistics import median
+
+import msgspec
+
+from actors.testkit.simulation import InvariantError, SimulationError
+from tests.simulation.drawing import draw_script
+from tests.simulation.plans import Script
+from tests.simulation.world import World
+
+CHUNK = 50
+"""Seeds that a process takes at once."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What was wrong with one seed."""
+
+    seed: int
+    invariant: str
+    detail: str
+    time_s: float
+    digest: str
+    options: str
+
+    def __str__(self) -> str:
+        return (
+            f"FAILED seed={self.seed} invariant={self.invariant!r} at {self.time_s:.6f} s "
+            f"digest={self.digest} options={self.options} "
+            f"replay: python -m tests.simulation replay {self.seed}: {self.detail}"
+        )
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one seed came to."""
+
+    seed: int
+    tasks: int
+    events: int
+    digest: str
+    marks: dict[str, int]
+    failure: Failure | None
+
+
+def run_seed(seed: int) -> Outcome:
+    """Run what a seed draws."""
+    return run_script(draw_script(seed), seed)
+
+
+def run_script(script: Script, seed: int, *, keep_trace: bool = False) -> Outcome:
+    """Run a script; what is not drawn in it (delays) is drawn from `seed`."""
+    return judge(World(script, seed, keep_trace=keep_trace), seed)
+
+
+def judge(world: World, seed: int) -> Outcome:
+    """Run a world to its end."""
+    failure = None
+    log = logging.getLogger("actors")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)  # it says what failed: here that is often meant to
+    try:
+        world.run()
+    except SimulationError as error:
+        failure = failure_of(world, seed, error)
+    finally:
+        log.setLevel(level)
+    script, sim = world.script, world.sim
+    digest = failure.digest if failure is not None else sim.digest()
+    return Outcome(seed, len(script.tasks), sim.events, digest, dict(world.truth.marks), failure)
+
+
+def failure_of(world: World, seed: int, error: SimulationError) -> Failure:
+    """Return what failed, by the oracle's word if an actor only passed it on."""
+    cause = error.__cause__ if isinstance(error.__cause__, InvariantError) else error
+    return Failure(
+        seed=seed,
+        invariant=cause.invariant if isinstance(cause, InvariantError) else type(cause).__name__,
+        detail=cause.detail if isinstance(cause, InvariantError) else str(cause),
+        time_s=world.sim.now(),
+        digest=world.sim.digest(),
+        options=msgspec.json.encode(world.script.options).decode(),
+    )
+
+
+class Totals:
+    """What many seeds came to."""
+
+    def __init__(self) -> None:
+        self.seeds = 0
+        self.events: list[int] = []
+        self.tasks: list[int] = []
+        self.marks: Counter[str] = Counter()
+        """In how many seeds each thing happened."""
+        self.failures: list[Failure] = []
+        self._began_s = time.monotonic()
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one seed in."""
+        self.seeds += 1
+        self.events.append(outcome.events)
+        self.tasks.append(outcome.tasks)
+        self.marks.update(outcome.marks.keys())
+        if outcome.failure is not None:
+            self.failures.append(outcome.failure)
+
+    @property
+    def seeds_per_hour(self) -> float:
+        """So far, on all processes together."""
+        return 3600 * self.seeds / max(time.monotonic() - self._began_s, 1e-9)
+
+    def line(self) -> str:
+        """Return where we are."""
+        return (
+            f"{self.seeds:,} seeds, {len(self.failures)} failed; median {median(self.tasks):.0f} "
+            f"tasks, {median(self.events):,.0f} events; {sum(self.events):,} events; "
+            f"{self.seeds_per_hour:,.0f} seeds/h"
+        )
+
+
+def run_many(seeds: Iterable[int], jobs: int) -> Iterator[Outcome]:
+    """Run seeds, and yield what each came to; in any order, if `jobs` is more than 1."""
+    if jobs <= 1:
+        for chunk in _chunks(seeds):
+            yield from _run_chunk(chunk)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        for outcomes in pool.imap_unordered(_run_chunk, _chunks(seeds)):
+            yield from outcomes
+
+
+def _chunks(seeds: Iterable[int]) -> Iterator[list[int]]:
+    chunk: list[int] = []
+    for seed in seeds:
+        chunk.append(seed)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _run_chunk(seeds: list[int]) -> list[Outcome]:
+    """Run some seeds; what they leave behind is collected once for all of them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return [run_seed(seed) for seed in seeds]
+    finally:
+        if was_enabled:
+            gc.enable()
+        gc.collect()

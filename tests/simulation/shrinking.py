@@ -1,0 +1,105 @@
+"""Makes a script that fails smaller, as long as it fails in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from tests.simulation.plans import Cancel, Drop, Script, Submit
+from tests.simulation.runner import run_script
+
+T = TypeVar("T")
+
+
+def shrink(script: Script, seed: int, invariant: str, tries: int = 2_000) -> Script:
+    """Leave out kinds of faults, then single ones, then users' doings, then tasks.
+
+    Args:
+        script: breaks `invariant`.
+        seed: what its delays are drawn from.
+        invariant: what must go on being broken.
+        tries: runs at most.
+    """
+    left = [tries]
+
+    def fails(smaller: Script) -> bool:
+        left[0] -= 1
+        failure = run_script(smaller, seed).failure if left[0] >= 0 else None
+        return failure is not None and failure.invariant == invariant
+
+    before = None
+    while before != script and left[0] > 0:
+        before = script
+        script = _without_kinds(script, fails)
+        script = _smaller(script, "faults", fails)
+        script = _smaller(script, "ops", fails)
+        script = _without_tasks(script, fails)
+    return script
+
+
+def _without_kinds(script: Script, fails: Callable[[Script], bool]) -> Script:
+    for kind in dict.fromkeys(type(act) for act in (*script.faults, *script.ops)):
+        smaller = msgspec.structs.replace(
+            script,
+            faults=tuple(act for act in script.faults if type(act) is not kind),
+            ops=tuple(act for act in script.ops if type(act) is not kind),
+        )
+        if smaller.ops and fails(smaller):
+            script = smaller
+    return script
+
+
+def _smaller(script: Script, field: str, fails: Callable[[Script], bool]) -> Script:
+    kept = minimized(getattr(script, field), lambda some: fails(_with(script, field, tuple(some))))
+    return _with(script, field, tuple(kept))
+
+
+def _without_tasks(script: Script, fails: Callable[[Script], bool]) -> Script:
+    used = dict.fromkeys(place for op in script.ops if isinstance(op, Submit) for place in op.tasks)
+    kept = minimized(tuple(used), lambda some: fails(_only(script, some)))
+    return _only(script, kept)
+
+
+def _only(script: Script, places: Sequence[int]) -> Script:
+    """Submit and cancel these tasks only. Their places stay what they are."""
+    wanted = dict.fromkeys(places)
+    ops: list[Any] = []
+    for op in script.ops:
+        if isinstance(op, Submit | Cancel | Drop):
+            some = tuple(place for place in op.tasks if place in wanted)
+            if some:
+                ops.append(msgspec.structs.replace(op, tasks=some))
+        else:
+            ops.append(op)
+    return _with(script, "ops", tuple(ops))
+
+
+def _with(script: Script, field: str, value: Any) -> Script:
+    return msgspec.structs.replace(script, **{field: value})
+
+
+def minimized(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
+    """Delta debugging (Zeller): a smaller part of `items` that still fails."""
+    kept, size = list(items), (len(items) + 1) // 2
+    while size > 0 and kept:
+        start = 0
+        while start < len(kept):
+            fewer = kept[:start] + kept[start + size :]
+            if fails(fewer):
+                kept = fewer
+            else:
+                start += size
+        size = 0 if size == 1 else (size + 1) // 2
+    return kept
+
+
+def pieces(script: Script) -> list[str]:
+    """Return a script as lines to read: only the tasks that are submitted."""
+    lines = [msgspec.json.encode(script.options).decode()]
+    for op in script.ops:
+        if isinstance(op, Submit):
+            lines += [f"task {place}: {script.tasks[place]}" for place in op.tasks]
+    lines += [repr(act) for act in sorted((*script.ops, *script.faults), key=lambda a: a.at_s)]
+    return lines

@@ -1,0 +1,229 @@
+"""What really happened, written down by the models; and what must hold at each step.
+
+Nothing here asks the product. Executors say what began, ended and died; clients say what users
+called and what they were told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, NoReturn
+
+from actors.testkit.simulation import InvariantError
+from scaler.limits import BLAMELESS_LOSSES
+from scaler.protocol.tasks import Task
+from tests.simulation.plans import FINAL, Ending, TaskPlan
+
+if TYPE_CHECKING:
+    from tests.simulation.executor import SimExecutor
+
+
+class How(Enum):
+    """How a run ended."""
+
+    VALUE = "returned"
+    RAISED = "raised"
+    INTERRUPTED = "unwound"
+    DIED = "ended its process"
+    CRASHED = "process was killed by something else"
+    KILLED = "killed by its worker"
+    LOST = "process went with its launcher"
+
+
+ENDED = (How.VALUE, How.RAISED, How.INTERRUPTED)
+BLAMED = (How.DIED, How.CRASHED, How.KILLED)
+
+
+class Run:
+    """One start of a task."""
+
+    __slots__ = (
+        "began_s",
+        "ended_s",
+        "ending",
+        "how",
+        "interrupted",
+        "number",
+        "plan",
+        "task_id",
+        "worker",
+    )
+
+    def __init__(self, plan: TaskPlan, task_id: int, number: int, worker: str, now_s: float):
+        self.plan = plan
+        self.task_id = task_id
+        self.number = number
+        """From 1 for each task."""
+        self.worker = worker
+        self.began_s = now_s
+        self.ended_s = math.inf
+        self.ending: Ending = plan.ending(number)
+        self.how: How | None = None
+        self.interrupted = False
+
+    def __repr__(self) -> str:
+        how = "runs" if self.how is None else self.how.value
+        return f"run {self.number} on {self.worker} from {self.began_s:.6f}: {how}"
+
+
+class TaskTruth:
+    """One task, as it really was."""
+
+    __slots__ = (
+        "forced_s",
+        "is_asked_to_stop",
+        "no_more_since",
+        "place",
+        "plan",
+        "runs",
+        "submitted_s",
+        "task_id",
+    )
+
+    def __init__(self, plan: TaskPlan, place: int, task_id: int, now_s: float) -> None:
+        self.plan = plan
+        self.place = place
+        """In the script."""
+        self.task_id = task_id
+        self.submitted_s = now_s
+        self.runs: list[Run] = []
+        self.forced_s = math.inf
+        """When it was first wanted that it be stopped, even if it runs."""
+        self.is_asked_to_stop = False
+        """The same, perhaps only if it does not run."""
+        self.no_more_since = ""
+        """Why it must not run any more: what was promised."""
+
+    @property
+    def running(self) -> Run | None:
+        """Its run that has not ended."""
+        return self.runs[-1] if self.runs and self.runs[-1].how is None else None
+
+    def count(self, *hows: How) -> int:
+        """How many of its runs ended so."""
+        return sum(run.how in hows for run in self.runs)
+
+    def __repr__(self) -> str:
+        return f"task {self.task_id} ({self.plan}): {self.runs}"
+
+
+class Truth:
+    """The books of one world."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.tasks: dict[int, TaskTruth] = {}
+        self.alive: dict[str, SimExecutor] = {}
+        """The executor of each worker."""
+        self.marks: Counter[str] = Counter()
+        """What was seen to happen: over many seeds, all of it must happen sometimes."""
+        self.broken_s = math.inf
+        """When something ended that breaks the cluster."""
+        self.memory_limit_bytes = 0
+
+    def fail(self, invariant: str, detail: str) -> NoReturn:
+        """Something that must hold does not."""
+        raise InvariantError(invariant, detail)
+
+    # --- users ------------------------------------------------------------------------------
+
+    def submitted(self, plan: TaskPlan, place: int, task_id: int) -> None:
+        """A user got a future."""
+        self.tasks[task_id] = TaskTruth(plan, place, task_id, self.now())
+
+    def wanted(self, task_id: int, *, force: bool) -> None:
+        """A user (or the end of one) wants the task stopped."""
+        task = self.tasks[task_id]
+        task.is_asked_to_stop = True
+        if force:
+            task.forced_s = min(task.forced_s, self.now())
+
+    def promised(self, task_id: int, what: str) -> None:
+        """It was said that the task does not run and never will again."""
+        task = self.tasks.get(task_id)
+        if task is None:
+            self.fail("truth", f"{what} for task {task_id}, which nobody submitted")
+        if task.running is not None:
+            self.fail("stopped", f"{what}, but it runs: {task}")
+        task.no_more_since = task.no_more_since or what
+
+    # --- executors --------------------------------------------------------------------------
+
+    def begin(self, executor: SimExecutor, ordinal: int, message: Task) -> Run:
+        """A task starts."""
+        task = self.tasks.get(message.task_id)
+        if task is None:
+            self.fail("truth", f"task {message.task_id} starts, which nobody submitted")
+        self._check_start(task, message)
+        now_s = self.now()
+        run = Run(task.plan, task.task_id, len(task.runs) + 1, executor.worker, now_s)
+        task.runs.append(run)
+        if run.number > 1:
+            self.marks["a task ran again"] += 1
+        return run
+
+    def _check_start(self, task: TaskTruth, message: Task) -> None:
+        if task.no_more_since:
+            self.fail("stopped", f"{task.no_more_since}, but it starts: {task}")
+        starts = len(task.runs) + 1
+        lost_unseen = self.broken_s <= self.now()  # a worker that ends may not have begun them
+        if message.attempt < starts or (message.attempt > starts and not lost_unseen):
+            self.fail("attempts", f"start {starts} is attempt {message.attempt}: {task}")
+        if not task.runs:
+            return
+        policy, last = task.plan.policy, task.runs[-1]
+        if last.how is None:
+            self.fail("attempts", f"it starts while it runs: {task}")
+        if last.how is How.RAISED:
+            if last.ending in FINAL or task.count(How.RAISED) > policy.retries:
+                self.fail("attempts", f"it starts again, after its last retry: {task}")
+        elif last.how is How.LOST:
+            if policy.max_attempts == 1 or task.count(How.LOST) > BLAMELESS_LOSSES:
+                self.fail("attempts", f"it starts again, after its last loss: {task}")
+        elif last.how in BLAMED:
+            if task.count(*BLAMED) >= policy.max_attempts:
+                self.fail("attempts", f"it starts again, after its last attempt: {task}")
+        else:
+            self.fail("attempts", f"it starts again, though it has ended: {task}")
+
+    def end(self, run: Run, how: How) -> None:
+        """A run came to an end of its own, or unwound."""
+        run.how, run.ended_s = how, self.now()
+        if how is How.INTERRUPTED and not self._may_be_stopped(run):
+            self.fail("innocent", f"interrupted, and nobody wanted that: {self.tasks[run.task_id]}")
+
+    def kill_wanted(self, run: Run | None, rss_bytes: int) -> None:
+        """A worker kills its executor: what runs there must be what is to be stopped."""
+        if run is None or run.how is not None or self._may_be_stopped(run):
+            return
+        if 0 < self.memory_limit_bytes < rss_bytes:
+            self.marks["killed over its memory limit"] += 1
+            return
+        self.fail("innocent", f"killed, and nobody wanted that: {self.tasks[run.task_id]}")
+
+    def die(self, executor: SimExecutor, run: Run | None, how: How) -> None:
+        """A process is gone."""
+        if run is not None and run.how is None:
+            run.how, run.ended_s = how, self.now()
+            self.marks[f"a task's {how.value}"] += 1
+            if self.tasks[run.task_id].forced_s < self.now() and how is not How.KILLED:
+                self.marks["an executor died while its task was being cancelled"] += 1
+        elif executor.has_claims:
+            self.marks["an executor died with claims"] += 1
+
+    def _may_be_stopped(self, run: Run) -> bool:
+        """Whether somebody wants the run to end: a user, the end of one, or one of its limits."""
+        task = self.tasks[run.task_id]
+        now_s, policy = self.now(), task.plan.policy
+        if task.forced_s <= now_s or self.broken_s <= now_s:
+            return True
+        if policy.timeout_s is not None and now_s - run.began_s >= policy.timeout_s - 1e-6:
+            self.marks["stopped at its timeout"] += 1
+            return True
+        if policy.deadline_s is not None and now_s - task.submitted_s >= policy.deadline_s - 1e-6:
+            self.marks["stopped at its deadline"] += 1
+            return True
+        return False

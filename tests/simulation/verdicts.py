@@ -1,0 +1,182 @@
+"""What a future may have become, and what `cancel` may have returned, by what really happened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scaler.client.future import CancelOutcome, ScalerFuture
+from scaler.errors import (
+    ClientClosedError,
+    ClusterBrokenError,
+    SerializationError,
+    TaskTimeoutError,
+    WorkerDiedError,
+)
+from scaler.limits import BLAMELESS_LOSSES, CANCEL_TIMEOUT_S
+from tests.simulation.payloads import PlannedError, value_of
+from tests.simulation.plans import FINAL, HIDDEN
+from tests.simulation.truth import BLAMED, How, TaskTruth, Truth
+
+if TYPE_CHECKING:
+    from tests.simulation.client import CancelCall, SimClient
+
+Outcome = CancelOutcome
+
+EPSILON_S = 1e-6
+
+
+def check_future(client: SimClient, future: ScalerFuture) -> None:
+    """A future is done: was it entitled to what it became?"""
+    truth = client.world.truth
+    task = truth.tasks[future.task_id]
+    if future.cancelled():
+        _check_cancelled(client, future, task)
+        return
+    error = future.exception(0)
+    if error is None:
+        _check_value(truth, future, task)
+    elif isinstance(error, (PlannedError, SerializationError)):
+        _check_own_error(truth, error, task)
+    elif isinstance(error, WorkerDiedError):
+        _check_died(truth, error, task)
+    elif isinstance(error, TaskTimeoutError):
+        _check_timeout(truth, error, task)
+    elif isinstance(error, ClusterBrokenError):
+        if truth.now() < truth.broken_s:
+            truth.fail("broken", f"{error!r} in a cluster that is not: {task}")
+    elif not (isinstance(error, ClientClosedError) and client.closing):
+        truth.fail("errors", f"{error!r} for {task}")
+    truth.marks[f"a future raised {type(error).__name__}" if error else "a value"] += 1
+
+
+def _check_value(truth: Truth, future: ScalerFuture, task: TaskTruth) -> None:
+    run = task.runs[-1] if task.runs else None
+    value = future.result(0)
+    if run is None or run.how is not How.VALUE or value != value_of(run):
+        truth.fail("value", f"{value!r} is no result of {task}")
+
+
+def _check_own_error(truth: Truth, error: BaseException, task: TaskTruth) -> None:
+    """It raised, and no retry was left (or a cancel or the deadline left none)."""
+    run = task.runs[-1] if task.runs else None
+    hidden = isinstance(error, SerializationError)
+    if run is None or run.how not in (How.RAISED, How.VALUE) or hidden != (run.ending in HIDDEN):
+        truth.fail("value", f"{error!r} was not raised by {task}")
+    policy = task.plan.policy
+    is_last = run.ending in FINAL or task.count(How.RAISED) > policy.retries
+    if not is_last and policy.deadline_s is None and not task.is_asked_to_stop:
+        truth.fail("retries", f"{error!r} was delivered with retries left: {task}")
+
+
+def _check_died(truth: Truth, error: BaseException, task: TaskTruth) -> None:
+    """Its executors died under it, as often as it may be, and the error names each time."""
+    lost = [run for run in task.runs if run.how in BLAMED or run.how is How.LOST]
+    if truth.broken_s <= truth.now():
+        return
+    allowed = task.plan.policy.max_attempts
+    often = task.count(*BLAMED) >= allowed or task.count(How.LOST) >= BLAMELESS_LOSSES
+    if not lost or lost[-1] is not task.runs[-1] or not (often or allowed == 1):
+        truth.fail("innocent", f"{error!r} for {task}")
+    missing = [run for run in lost if f"attempt {run.number}" not in str(error)]
+    if missing:
+        truth.fail("causes", f"{error!r} does not tell of {missing}: {task}")
+
+
+def _check_timeout(truth: Truth, error: BaseException, task: TaskTruth) -> None:
+    """It ran or waited for longer than it may."""
+    policy, now_s = task.plan.policy, truth.now()
+    is_late = policy.deadline_s is not None and now_s - task.submitted_s >= policy.deadline_s
+    run = task.runs[-1] if task.runs else None
+    if not is_late and (
+        run is None
+        or policy.timeout_s is None
+        or min(run.ended_s, now_s) - run.began_s < policy.timeout_s - EPSILON_S
+    ):
+        truth.fail("timeout", f"{error!r}, too soon: {task}")
+    if run is not None and run.how is None:
+        truth.fail("timeout", f"{error!r}, and it runs on: {task}")
+
+
+def _check_cancelled(client: SimClient, future: ScalerFuture, task: TaskTruth) -> None:
+    truth = client.world.truth
+    outcome = future.cancel_outcome
+    in_loop = task.task_id in client.unconfirmed  # cancelled first, whatever the answer is
+    if outcome in (None, Outcome.FINISHED) or (outcome is Outcome.FAILED and not in_loop):
+        truth.fail("cancel", f"{future!r} is cancelled with outcome {outcome}")
+    if not task.is_asked_to_stop:
+        truth.fail("cancel", f"{future!r}, and nobody has asked for it: {task}")
+    if outcome is Outcome.CANCELED:
+        truth.promised(task.task_id, "its future says Canceled")
+    works = truth.now() < truth.broken_s and not client.closing
+    if outcome is Outcome.NOT_FOUND and works and not _answer_was_late(client, future):
+        truth.fail("cancel", f"{future!r}, in a cluster that works: {task}")
+    truth.marks[f"cancelled: {outcome.value}" if outcome else "?"] += 1
+
+
+def _answer_was_late(client: SimClient, future: ScalerFuture) -> bool:
+    """Whether the answer to a batch, in which it was, came after its time: then nobody heard it."""
+    now_s = client.world.sim.now()
+    return any(
+        len(call.futures) > 1 and now_s >= call.began_s + call.op.timeout_s
+        for call in client.calls
+        if any(future is one for one, _, _ in call.futures)
+    )
+
+
+def check_cancel(client: SimClient, call: CancelCall) -> None:
+    """`cancel` returns: is each future what the table says?"""
+    truth = client.world.truth
+    took_s = truth.now() - call.began_s
+    if took_s > call.op.timeout_s + client.world.slack_s:
+        truth.fail("asks", f"{call.op} took {took_s} s")
+    for future, was_done, was_cancelled in call.futures:
+        outcome = future.cancel_outcome
+        story = f"{call.op} of {future!r} ({outcome}): {truth.tasks[future.task_id]}"
+        if future.cancelled():
+            client.given_up[future.task_id] = None
+            if was_cancelled or not was_done or client.cancel_finished:
+                continue
+            truth.fail("cancel", f"a finished future was cancelled by {story}")
+        if was_cancelled:
+            truth.fail("cancel", f"a cancelled future came back after {story}")
+        if was_done:
+            if client.cancel_finished or outcome is not Outcome.FINISHED:
+                truth.fail("cancel", f"a finished future was not given up by {story}")
+        elif call.op.force and client.cancel_finished and not _may_resist(client, took_s):
+            truth.fail("cancel", f"not cancelled by {story}")
+        truth.marks[f"not cancelled: {outcome.value if outcome else 'broken'}"] += 1
+
+
+def _may_resist(client: SimClient, took_s: float) -> bool:
+    """Whether a forced cancel may fail: the cluster or the client has ended, or nobody answers."""
+    truth = client.world.truth
+    return truth.broken_s <= truth.now() or client.closing or took_s >= CANCEL_TIMEOUT_S
+
+
+def check_at_end(client: SimClient) -> None:
+    """All has ended: what every future has come to, also those that nobody waited for."""
+    truth = client.world.truth
+    if client.gone:  # its futures went with its process
+        return
+    for future in client.futures.values():
+        if not future.done():
+            truth.fail("lost", f"{future!r} never ends: {truth.tasks[future.task_id]}")
+        if future.task_id in client.given_up and not future.cancelled():
+            truth.fail("cancel", f"cancel() returned True, and then came {future!r}")
+        if future.cancel_outcome is Outcome.UNCONFIRMED and not client.closed:
+            truth.fail("cancel", f"the answer of {future!r} never came")
+        check_future(client, future)
+        shown = client.shown.get(future.task_id, 0)
+        _check_output(client, future, shown)
+    waiting = [call.op for call in client.calls if call.returned_s is None]
+    if waiting:
+        truth.fail("asks", f"{waiting} never returned")
+
+
+def _check_output(client: SimClient, future: ScalerFuture, shown: int) -> None:
+    """What a task printed in the run that counts has been shown."""
+    task = client.world.truth.tasks[future.task_id]
+    if future.cancelled() or not task.runs or task.runs[-1].how is not How.VALUE:
+        return
+    if future.exception(0) is None and shown < task.plan.prints:
+        client.world.truth.fail("output", f"{shown} outputs of {task.plan.prints}: {task}")

@@ -1,0 +1,229 @@
+"""One world: nodes, the production actors on them, the models around them, users, faults."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+from actors.testkit.simulation import Event, SimulatedNode, Simulation
+from scaler.client.future import ScalerFuture
+from scaler.errors import ClusterStartError
+from scaler.overseer import Overseer
+from scaler.protocol.tasks import (
+    GetStatus,
+    SchedulerStatus,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskDropped,
+    TaskResult,
+    TaskReturned,
+)
+from scaler.scheduler.scheduler import Scheduler
+from scaler.worker.options import WorkerOptions
+from scaler.worker.worker import Worker
+from tests.simulation import plans, rest
+from tests.simulation.client import SimClient
+from tests.simulation.host import SimHost
+from tests.simulation.plans import Script
+from tests.simulation.truth import Truth
+from tests.simulation.verdicts import check_at_end, check_future
+
+END_S = 120.0
+"""After the last fault all must have ended within so much virtual time."""
+
+EVENTS_PER_TASK = 500
+"""More mean that something goes round in circles."""
+
+
+class World:
+    """A script, set up and ready to run.
+
+    Attributes:
+        sim: the simulation.
+        truth: what really happened.
+        scheduler: the scheduler's ref; `workers`: those of the workers.
+        hosts: where the executors live.
+        clients: by number, from 0.
+    """
+
+    def __init__(self, script: Script, seed: int, *, keep_trace: bool = False) -> None:
+        """Make the actors; nothing runs yet."""
+        options = script.options
+        self.script = script
+        self.sim = Simulation(
+            seed,
+            delays=options.delays,
+            expect_failures=lambda _, error: isinstance(error, ClusterStartError),
+            keep_trace=keep_trace,
+        )
+        self.truth = Truth(self.sim.now)
+        self.truth.memory_limit_bytes = options.max_memory_per_executor
+        self.resolved: list[tuple[SimClient, ScalerFuture]] = []
+        self.sim.on_event(self._check)
+        many = options.hosts > 0
+        self.main = self.sim.node("main")
+        self.scheduler = self.main.spawn(Scheduler, name="scheduler")
+        self.host_nodes = (
+            [self.sim.node(f"host-{n}") for n in range(options.hosts)] if many else [self.main]
+        )
+        self.hosts = [SimHost(self.sim, node, options, self.truth) for node in self.host_nodes]
+        self.workers = [self._spawn_worker(number) for number in range(options.workers)]
+        watched = (self.scheduler, *self.workers)
+        self.main.spawn(Overseer, self.break_off, watched, None, name="overseer")
+        client_nodes = [
+            self.sim.node(f"client-{n}") if many else self.main for n in range(options.clients)
+        ]
+        self.clients = [SimClient(self, n, node) for n, node in enumerate(client_nodes)]
+        for act in (*script.ops, *script.faults):
+            self.sim.after(act.at_s, partial(self._do, act))
+
+    def host_of(self, worker: int) -> SimHost:
+        """The host of a worker, by its number."""
+        return self.hosts[worker % len(self.hosts)]
+
+    def _spawn_worker(self, number: int) -> Any:
+        host, options = self.host_of(number), self.script.options
+        name = f"worker-{number}"
+        treatment = WorkerOptions(
+            cancel_grace_s=options.cancel_grace_s,
+            max_tasks=options.max_tasks_per_executor or None,
+            max_memory_bytes=options.max_memory_per_executor or None,
+        )
+        return host.node.spawn(Worker, name, self.scheduler, host.make, treatment, name=name)
+
+    # --- running ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run the script, until all has come to an end; then close all, and look what is left.
+
+        Raises:
+            SimulationError: something that must hold does not.
+        """
+        bound = EVENTS_PER_TASK * (len(self.script.tasks) + 20)
+        end = self.sim.run(until_s=self.script.heal_s + self._patience_s(), max_events=bound)
+        if end.reason == "events":
+            self.truth.fail("livelock", f"{end.events} events for {len(self.script.tasks)} tasks")
+        for client in self.clients:
+            check_at_end(client)
+        if self.truth.broken_s == math.inf:
+            rest.check_idle(self)
+        for client in self.clients:
+            client.close()
+        self.sim.run(until_s=self.sim.now() + END_S, max_events=bound)
+        rest.check_closed(self)
+
+    def _patience_s(self) -> float:
+        """How long it may take from the last fault until all tasks have ended."""
+        return END_S + sum(
+            (plan.run_s + plan.unwind_s) * (plan.policy.retries + plan.policy.max_attempts)
+            + plan.policy.backoff_s * 2 ** min(plan.policy.retries, 10)
+            for plan in self.script.tasks
+        )
+
+    @property
+    def slack_s(self) -> float:
+        """What slow messages and nodes that stand still may add to a bound."""
+        delays = self.script.options.delays
+        way_s = (delays.remote_s[1] + delays.slow_s[1]) + delays.stall_s[1]
+        pauses = [act.for_s for act in self.script.faults if isinstance(act, plans.PauseNode)]
+        return 6 * way_s + sum(pauses) + delays.detect_s[1] + 0.01
+
+    def break_off(self, error: Exception) -> None:
+        """The cluster has ended by itself."""
+        self.broken_now()
+        self.truth.marks["the cluster broke"] += 1
+        for client in self.clients:
+            client.break_off(error)
+
+    def broken_now(self) -> None:
+        """From now on futures may end with `ClusterBrokenError`."""
+        self.truth.broken_s = min(self.truth.broken_s, self.sim.now())
+
+    # --- what the script says ---------------------------------------------------------------
+
+    def _do(self, act: plans.Op | plans.Fault) -> None:
+        self.truth.marks[type(act).__name__] += 1
+        match act:
+            case plans.Submit():
+                self.clients[act.client].submit(act.tasks)
+            case plans.Cancel():
+                self.clients[act.client].stop_tasks(act)
+            case plans.Drop():
+                self.clients[act.client].drop(act.tasks)
+            case plans.Close(in_callback=True):
+                self.clients[act.client].closes_in_callback = True
+            case plans.Close():
+                self.clients[act.client].close()
+            case plans.Leave():
+                self.clients[act.client].leave()
+            case plans.Look():
+                self.scheduler.ask(GetStatus()).add_done_callback(self._look)
+            case _:
+                self._cause(act)
+
+    def _cause(self, fault: plans.Fault) -> None:
+        match fault:
+            case plans.KillExecutor():
+                self.truth.alive[f"worker-{fault.worker}"].crash()
+            case plans.FreezeExecutor():
+                self.truth.alive[f"worker-{fault.worker}"].freeze(fault.for_s)
+            case plans.FailStarts():
+                failing = self.host_of(fault.worker).failing
+                failing[f"worker-{fault.worker}"] = fault.times
+            case plans.KillLauncher():
+                self.hosts[fault.host].kill_launcher()
+            case plans.PauseNode():
+                self._node(fault.node).pause(fault.for_s)
+            case plans.JumpClock():
+                self._node(fault.node).jump_clock(fault.by_s)
+            case plans.CrashNode():
+                self._crash(self._node(fault.node))
+
+    def _node(self, number: int) -> SimulatedNode:
+        nodes = list(self.sim.nodes.values())
+        return nodes[number % len(nodes)]
+
+    def _crash(self, node: SimulatedNode) -> None:
+        """A node ends, and with it what lives there; for the cluster it is the end."""
+        gone = [client for client in self.clients if client.node is node]
+        if node is not self.main and gone:
+            gone[0].leave()
+            return
+        self.broken_now()
+        node.crash()
+        for host in self.hosts:
+            if host.node is node:
+                host.end()
+        for client in gone:  # the node's thread ends, and says so to the clients of its process
+            client.break_off(rest.NODE_ENDED)
+
+    # --- at each step -----------------------------------------------------------------------
+
+    def _check(self, event: Event) -> None:
+        message = event.message
+        kind = type(message)
+        if kind is TaskCancelConfirm:
+            if message.type is TaskCancelConfirmType.Canceled:
+                self.truth.promised(message.task_id, "Canceled was confirmed")
+            self.truth.marks[f"confirm: {message.type.value}"] += 1
+        elif kind is TaskDropped:
+            for task_id in message.task_ids:
+                self.truth.promised(task_id, "it was dropped from the queue")
+        elif kind is TaskReturned:
+            self.truth.marks["tasks came back"] += 1
+        elif kind is TaskResult and event.kind == "reply":
+            self.truth.marks["a result answered a cancel"] += 1
+        if self.resolved:
+            resolved, self.resolved = self.resolved, []
+            for client, future in resolved:
+                check_future(client, future)
+
+    def _look(self, answer: Any) -> None:
+        """The scheduler's books, seen from outside, cannot hold more than there is."""
+        if answer.exception(0) is not None:
+            return
+        status: SchedulerStatus = answer.result(0)
+        held = status.queued + status.running + status.canceling
+        if held > len(self.truth.tasks) or status.clients > len(self.clients):
+            self.truth.fail("books", f"{status} for {len(self.truth.tasks)} tasks")
