@@ -10,6 +10,8 @@ three things go around it:
   endian) per task sent. The executor reads a token before it starts a task; the worker takes a
   task back by reading its token. The kernel is the judge of who came first;
 * the **signal** `INTERRUPT_SIGNAL`, whose handler compares two numbers of the page.
+
+A third pipe is the executor's file descriptor 2: no frames, whatever anybody writes to stderr.
 """
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ _KEPT_LINES: Final = 128
 _CRASH: Final = "Fatal Python error: "
 """How the report of a crash begins (`faulthandler`, and the interpreter's own)."""
 
+_CULPRIT: Final = "Current thread "
+"""How the stack of the thread that crashed begins."""
+
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), 127)}
 
@@ -57,10 +60,14 @@ class LastLines:
 def excerpt(lines: Sequence[str]) -> Sequence[str]:
     """Return the last lines; of a crash with a deep stack those from its beginning on."""
     lines = [line for line in lines if line and not _is_noise(line)]
-    crashes = [number for number, line in enumerate(lines) if line.startswith(_CRASH)]
     start = max(0, len(lines) - STDERR_LINES)
+    crashes = [number for number, line in enumerate(lines) if line.startswith(_CRASH)]
     if crashes:
-        start = min(start, crashes[-1])
+        head = crashes[-1] + 1
+        culprit = next((line for line in lines[head:] if line.startswith(_CULPRIT)), None)
+        if culprit is not None:  # the stacks of other threads may come before it
+            del lines[head : lines.index(culprit, head)]
+        start = min(max(0, len(lines) - STDERR_LINES), head - 1)
     return lines[start : start + STDERR_LINES]
 
 

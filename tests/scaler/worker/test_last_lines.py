@@ -100,3 +100,11 @@ def test_a_crash_deep_in_a_stack_is_shown_from_its_innermost_frame_on():
 def test_before_a_short_crash_there_is_room_for_what_was_said_before():
     shown = excerpt([*numbered(50), CRASH, *OURS])
     assert shown == [*numbered(50)[-STDERR_LINES + 1 :], CRASH]
+
+
+def test_of_many_threads_the_one_that_crashed_comes_first():
+    others = ["Thread 0x1 (most recent call first):", *numbered(40)] * 2
+    culprit = ["Current thread 0x2 (most recent call first):", frame("home", "user.py")]
+    shown = excerpt([*numbered(50), CRASH, *others, *culprit, *OURS])
+    assert shown[-3:] == [CRASH, *culprit]
+    assert excerpt([CRASH, *culprit, *others])[:3] == [CRASH, *culprit]
