@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any
 
 from actors.testkit import LeakError, check_leaks
 from scaler import LocalCluster
@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Printed:
-    """Stands for `sys.stdout`: notes the lines that tasks print."""
+    """Stands for the streams of this process: notes the lines that tasks print."""
 
     encoding = "utf-8"
 
@@ -75,10 +75,10 @@ def run_chapter(
     """
     facts = Facts(TASKS)
     outcome = Outcome(options, counts=facts.counts)
-    stdout: TextIO = sys.stdout
+    streams = sys.stdout, sys.stderr
     threading.excepthook = lambda hook: facts.complain(f"a thread ended with {hook.exc_value!r}")
     sys.unraisablehook = lambda hook: facts.complain(f"unraisable: {hook.exc_value!r}")
-    sys.stdout = Printed(facts)  # type: ignore[assignment]
+    sys.stdout = sys.stderr = Printed(facts)  # type: ignore[assignment]
     try:
         with check_leaks(timeout=LEAVE_S), tempfile.TemporaryDirectory() as directory:
             stamps = Stamps(directory, TASKS)
@@ -93,7 +93,7 @@ def run_chapter(
     except LeakError as error:
         outcome.complaints.append(str(error))
     finally:
-        sys.stdout = stdout
+        sys.stdout, sys.stderr = streams
         threading.excepthook = threading.__excepthook__
         sys.unraisablehook = sys.__unraisablehook__
     return outcome

@@ -19,6 +19,7 @@ from tests.chaos.stamps import Stamps
 
 _STEP_S = 0.005
 SETTLED_S = 0.1
+LAUNCHERS_PER_MINUTE = 15
 _HOG = """
 import sys, time
 end_s = time.monotonic() + float(sys.argv[1])
@@ -69,6 +70,8 @@ class Nemesis(threading.Thread):
         }
         self._ended = threading.Event()
         self._hogs: list[subprocess.Popen[bytes]] = []
+        self._launchers_s: list[float] = []
+        """When launchers were killed, of late."""
         self._frozen: list[tuple[float, int]] = []
         """Until when, and the descriptor of the process."""
 
@@ -113,8 +116,13 @@ class Nemesis(threading.Thread):
                 self._facts.count("kills of executors")
 
     def _kill_launcher(self) -> None:
-        pid = self._launcher()
-        if pid and self._kill(pid, Target.LAUNCHER, os.getpid()):
+        """Kill it, unless it is just starting, or too many have died: that ends the cluster."""
+        pid, now_s = self._launcher(), time.monotonic()
+        self._launchers_s = [at_s for at_s in self._launchers_s if now_s - at_s < 60.0]
+        if len(self._launchers_s) >= LAUNCHERS_PER_MINUTE or not self._an_executor(pid):
+            return
+        if self._kill(pid, Target.LAUNCHER, os.getpid()):
+            self._launchers_s.append(now_s)
             self._facts.count("kills of launchers")
 
     def _freeze_executor(self) -> None:

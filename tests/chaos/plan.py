@@ -47,11 +47,11 @@ class Options:
             workers=workers or rng.choice((1, 2, 2, 3, 4)),
             users=rng.randint(2, 6),
             kill_executor=calm * rng.choice((0.0, 1.0, 4.0, 10.0)),
-            kill_launcher=calm * rng.choice((0.0, 0.05, 0.15)),
+            kill_launcher=calm * rng.choice((0.0, 0.1, 0.3)),
             freeze_executor=calm * rng.choice((0.0, 0.5, 2.0)),
             freeze_launcher=calm * rng.choice((0.0, 0.1, 0.4)),
             starve=calm * rng.choice((0.0, 0.05, 0.1)),
-            crash_share=calm * rng.choice((0.0, 0.005, 0.02)),
+            crash_share=calm * rng.choice((0.0, 0.01, 0.03)),
             cancel_share=rng.choice((0.0, 0.05, 0.25)),
             recycle=rng.choice((None, None, 1, 20)),
         )
