@@ -45,10 +45,11 @@ class Roles:
         self._pid = os.getpid()
         self.system = system = ActorSystem(thread=thread)
         self.scheduler = system.spawn(Scheduler, name="scheduler")
-        launcher, poller = system.launcher, system.poller
+        poller = system.poller
 
         def make_executor(number: int, worker: str, tell: Any) -> ExecutorProcess:
-            return ExecutorProcess(number, worker, poller, launcher, tell)
+            # The launcher of this moment: one that died is replaced.
+            return ExecutorProcess(number, worker, poller, system.launcher, tell)
 
         options = WorkerOptions(limits.cancel_grace, limits.max_tasks, limits.max_memory)
         workers = [

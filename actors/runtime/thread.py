@@ -62,6 +62,8 @@ class NodeThread:
         self._lost_s: deque[float] = deque(maxlen=LAUNCHER_RESTARTS + 1)
         """When launchers died."""
         self._died_at_start = 0
+        self._is_short = False
+        """The last attempt to start one failed: who needs it next need not wait again."""
         self._preload = tuple(preload)
         self._env = env
         self._cwd = cwd
@@ -139,6 +141,7 @@ class NodeThread:
         from actors.runtime.launcher import Launcher
 
         launcher = Launcher(preload=self._preload, env=self._env, cwd=self._cwd)
+        self._is_short = False
         launcher.on_lost = lambda _: self._on_lost(launcher)
         if self._ready.is_set():
             launcher.attach(self.loop.poller)
@@ -151,7 +154,9 @@ class NodeThread:
             self._give_up(f"{self._died_at_start} in a row died before they started a child", lost)
         if len(died_s) > LAUNCHER_RESTARTS and died_s[-1] - died_s[0] < LAUNCHER_RESTARTS_S:
             self._give_up(f"{len(died_s)} died within {LAUNCHER_RESTARTS_S:g} s", lost)
-        for wait_s in LAUNCHER_WAITS_S:
+        waits_s = () if self._is_short else LAUNCHER_WAITS_S
+        self._is_short = True
+        for wait_s in waits_s:
             try:
                 return self._start()
             except LaunchError as error:
@@ -188,10 +193,15 @@ class NodeThread:
     def _run(self) -> None:
         if self._launch_now:
             _ = self.launcher
-        from actors.runtime.loop import NodeLoop
-        from actors.runtime.poller import Poller
+        try:
+            from actors.runtime.loop import NodeLoop
+            from actors.runtime.poller import Poller
 
-        poller = Poller()
+            poller = Poller()
+        except BaseException:  # Ctrl-C in the main thread breaks the imports that both do
+            if self._launcher is not None:
+                self._launcher.close()
+            raise
         try:
             self.loop = NodeLoop(self.name, poller)
             if self._launcher is not None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -21,13 +19,13 @@ from scaler.protocol.executor import (
     RowFrame,
     RunTasks,
 )
-from scaler.protocol.frames import pack_frame
 from scaler.protocol.tasks import Function, Task, TaskOutput, TaskRow
 from scaler.worker.answers import AnswersPipe
 from scaler.worker.memory import OomKills, rss_bytes
 from scaler.worker.pipes import Pipes
 from scaler.worker.port import ExecutorExited, ExecutorPrinted, ExecutorRows, ExecutorUp
 from scaler.worker.stderr import StderrPipe, show_here
+from scaler.worker.tasks import TasksPipe
 
 _ENTRY: Final = "scaler.executor.main:main"
 _OOM_KILLS: Final = OomKills()
@@ -64,11 +62,9 @@ class ExecutorProcess:
         self._poller = poller
         self._launcher = launcher
         self._tell = tell
-        self._unsent: deque[tuple[memoryview, tuple[int, ...]]] = deque()
-        """Frames, and the ordinals whose tokens follow each of them."""
         self._is_up = False
         self._has_ended = False
-        """Nothing more comes over the pipe, and nothing need be sent."""
+        """No more answers come, and nothing need be sent."""
         self._has_exited = False
         self._is_closed = False
         self._is_unwanted = False
@@ -76,8 +72,7 @@ class ExecutorProcess:
         self._fault = ""
         self._pipes = pipes = Pipes()
         self._page = pipes.page
-        self._claims = pipes.claims
-        self._tasks_fd = pipes.tasks_fd
+        self._tasks = TasksPipe(poller, pipes.tasks_fd, pipes.claims)
         self._answers = AnswersPipe(pipes.answers_fd)
         self._stderr = StderrPipe(pipes.stderr_fd)
         self._oom_kills = oom_kills
@@ -106,23 +101,13 @@ class ExecutorProcess:
         forgotten: Sequence[bytes] = (),
     ) -> None:
         """Send tasks; what the pipe has no room for is sent later."""
-        ordinals = tuple(ordinals)
-        frame = RunTasks(ordinals, tuple(tasks), tuple(functions), tuple(dropped), tuple(forgotten))
-        self._unsent.append((memoryview(pack_frame(frame)), ordinals))
-        self._flush()
+        frame = RunTasks(*map(tuple, (ordinals, tasks, functions, dropped, forgotten)))
+        if not self._is_closed:
+            self._tasks.send(frame)
 
     def take_back(self, ordinals: Sequence[int]) -> tuple[int, ...]:
         """Return those that have not begun; they never will here. The rest has, or has ended."""
-        if self._is_closed:
-            return ()
-        wanted = dict.fromkeys(ordinals)
-        taken = dict.fromkeys(self._claims.take_back(wanted))
-        for index, (view, waiting) in enumerate(self._unsent):
-            taken.update(dict.fromkeys(number for number in waiting if number in wanted))
-            kept = tuple(number for number in waiting if number not in wanted)
-            self._unsent[index] = (view, kept)
-        self._update_writers()
-        return tuple(number for number in wanted if number in taken)
+        return () if self._is_closed else self._tasks.take_back(ordinals)
 
     def running(self) -> int:
         """Return the ordinal that runs now (or ran when the executor died), 0: none."""
@@ -166,43 +151,7 @@ class ExecutorProcess:
         self._is_closed = True
         self._stop_listening()
         self._poller.remove_reader(self._pipes.stderr_fd)
-        self._poller.remove_writer(self._claims.write_fd)
-        self._unsent.clear()
         self._pipes.close()
-
-    def _flush(self) -> None:
-        if self._is_closed:
-            return
-        while self._unsent and not self._has_ended:
-            view, ordinals = self._unsent[0]
-            try:
-                sent = os.write(self._tasks_fd, view)
-            except BlockingIOError:
-                self._claims.knock()
-                break
-            except OSError:  # it died; what is unsent can still be taken back
-                self._has_ended = True
-                break
-            if sent < len(view):
-                self._unsent[0] = (view[sent:], ordinals)
-                continue
-            self._unsent.popleft()
-            self._claims.push(ordinals)
-        self._update_writers()
-
-    def _update_writers(self) -> None:
-        if self._unsent and not self._has_ended:
-            self._poller.add_writer(self._tasks_fd, self._flush)
-        else:
-            self._poller.remove_writer(self._tasks_fd)
-        if self._claims.unwritten and not self._has_ended:
-            self._poller.add_writer(self._claims.write_fd, self._flush_claims)
-        else:
-            self._poller.remove_writer(self._claims.write_fd)
-
-    def _flush_claims(self) -> None:
-        self._claims.flush()
-        self._update_writers()
 
     def _on_readable(self) -> None:
         try:
@@ -281,7 +230,7 @@ class ExecutorProcess:
     def _stop_listening(self) -> None:
         self._has_ended = True
         self._poller.remove_reader(self._pipes.answers_fd)
-        self._poller.remove_writer(self._tasks_fd)
+        self._tasks.stop()
 
     def _on_exit(self, status: ExitStatus) -> None:
         if not self._is_closed:

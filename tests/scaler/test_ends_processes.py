@@ -56,7 +56,7 @@ def test_closing_a_client_of_a_broken_cluster_ends_its_threads():
         future = client.submit(time.sleep, LONG_S)
         told = threading.Event()
         future.add_done_callback(lambda _: told.set())
-        os.kill(cluster._roles.system.launcher.pid, signal.SIGKILL)
+        cluster._roles.system.find("scheduler").stop()
         assert isinstance(future.exception(BOUND_S), ClusterBrokenError)
         assert told.wait(BOUND_S)
 

@@ -234,21 +234,6 @@ def test_a_missing_interpreter_is_said(monkeypatch, path):
     assert time.monotonic() - start_s < 5
 
 
-def test_the_death_of_the_launcher_ends_every_future_with_its_cause(sign):
-    client = Client(workers=2)
-    try:
-        futures = [client.submit(sleep, sign.path) for _ in range(5)]
-        pid = sign.pid()
-        os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)
-        for future in futures:
-            assert isinstance(future.exception(BOUND_S), ClusterBrokenError)
-        with pytest.raises(ClusterBrokenError):
-            client.submit(pow, 2, 3)
-        assert "broken" in repr(client)
-    finally:
-        client.close()
-
-
 def test_the_end_of_the_clusters_thread_ends_every_future_with_its_cause(sign, until, alive):
     before = threading.enumerate()
     client = Client(workers=2)
