@@ -55,10 +55,17 @@ def new_processes(before: set[int]) -> list[str]:
 
 
 def used_elsewhere(path: str, before: set[int]) -> bool:
-    """Whether a process that is not ours has mapped the file at `path`."""
+    """Whether a process that is not ours has mapped the file at `path`, by whatever name."""
     others = running_processes() if _LINUX else set()
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return True  # somebody has just removed it
+    # A named semaphore is mapped before it gets its name: the name in the maps is another one.
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+    file = f" {device} {status.st_ino} ".encode()
     return any(
-        path.encode() in _read(pid, "maps")
+        file in _read(pid, "maps")
         for pid in others - {os.getpid()}
         if pid in before or not _is_ours(pid, before)
     )

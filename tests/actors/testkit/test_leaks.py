@@ -165,14 +165,18 @@ def test_a_file_in_shared_memory_is_found() -> None:
 
 
 @linux
-def test_shared_memory_that_another_program_uses_is_none_of_ours() -> None:
+@pytest.mark.parametrize("renamed", [False, True])
+def test_shared_memory_that_another_program_uses_is_none_of_ours(renamed: bool) -> None:
     file = Path("/dev/shm") / f"foreign-{uuid.uuid4()}"
+    mapped = file.with_name(f"{file.name}-new") if renamed else file
     code = (
-        "import mmap, sys\n"
+        "import mmap, os, sys\n"
         "input()\n"
-        f"with open({str(file)!r}, 'wb+') as file:\n"
+        f"with open({str(mapped)!r}, 'wb+') as file:\n"
         "    file.truncate(4096)\n"
         "    mapping = mmap.mmap(file.fileno(), 4096)\n"
+        f"os.link({str(mapped)!r}, {str(file)!r}) if {renamed} else None\n"
+        f"os.unlink({str(mapped)!r}) if {renamed} else None\n"
         "print('mapped', flush=True)\n"
         "input()\n"
     )
