@@ -85,7 +85,7 @@ class ExecutorProcess:
         finally:
             pipes.close_theirs()
         self._oom_before = oom_kills.look(launcher.pid)  # while the launcher forks
-        poller.add_reader(self._pipes.answers_fd, self._on_readable)
+        poller.add_reader(pipes.answers_fd, self._on_answers)
         poller.add_reader(pipes.stderr_fd, self._on_stderr)
 
     def __repr__(self) -> str:
@@ -101,9 +101,9 @@ class ExecutorProcess:
         forgotten: Sequence[bytes] = (),
     ) -> None:
         """Send tasks; what the pipe has no room for is sent later."""
-        frame = RunTasks(*map(tuple, (ordinals, tasks, functions, dropped, forgotten)))
         if not self._is_closed:
-            self._tasks.send(frame)
+            columns = tuple(ordinals), tuple(tasks), tuple(functions)
+            self._tasks.send(RunTasks(*columns, tuple(dropped), tuple(forgotten)))
 
     def take_back(self, ordinals: Sequence[int]) -> tuple[int, ...]:
         """Return those that have not begun; they never will here. The rest has, or has ended."""
@@ -153,16 +153,17 @@ class ExecutorProcess:
         self._poller.remove_reader(self._pipes.stderr_fd)
         self._pipes.close()
 
-    def _on_readable(self) -> None:
-        try:
-            self._read()
-        except Exception as error:  # a bug of ours; the poller would only stop listening
-            self._give_up(f"its message could not be handled: {error!r}")
+    def _on_answers(self) -> None:
+        self._read()
 
     def _read(self) -> bool:
         """Read a bounded part of what is there and tell it; return whether more may come."""
-        frames, may_come = self._answers.read()
-        self._handle(frames)
+        try:
+            frames, may_come = self._answers.read()
+            self._handle(frames)
+        except Exception as error:  # a bug of ours; the poller would only stop listening
+            self._give_up(f"its message could not be handled: {error!r}")
+            return False
         if self._answers.fault:
             self._give_up(self._answers.fault)
         elif self._answers.has_ended:  # dead; or a task closed the pipe: it is of no use any more
@@ -204,7 +205,7 @@ class ExecutorProcess:
 
     def _on_stderr(self) -> None:
         if not self._has_ended:
-            self._on_readable()  # what was written before a row is the task's that ended with it
+            self._read()  # what was written before a row is the task's that ended with it
         self._pass_stderr(self._page.task_id if self._page.running else 0)
         if self._stderr.has_ended:
             self._poller.remove_reader(self._pipes.stderr_fd)
