@@ -122,6 +122,9 @@ class LocalCluster:
             on_broken=weakly(self._on_node_broken),
         )
         try:
+            # A Ctrl-C that meets this import within msgspec's own goes unnoticed there, and msgspec
+            # crashes at its first decoder. Here it is noticed.
+            import_module("datetime")
             # Only now, while the launcher starts: this import takes longer than all else here.
             from scaler.roles import Roles
 

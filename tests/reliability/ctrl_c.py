@@ -1,0 +1,136 @@
+"""Ctrl-C at any moment in the life of a program that uses a cluster.
+
+The interpreter looks for signals when a function is entered and when one in C has returned. The
+program counts these points, and at one of them sends SIGINT to its process group, as a terminal
+does. `python -m tests.reliability.ctrl_c 200 [SEED]` tries so many points; one that went wrong is
+printed with the number to give to `interrupt`.
+
+Left out are points within the import machinery: a `KeyboardInterrupt` between its lock and the
+`try` behind it leaves the lock held (a matter of CPython, and of less than a microsecond).
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+
+import msgspec
+
+from tests.reliability.programs import Program
+
+END_BOUND_S = 5.0
+SHARE = 0.99
+"""Of the points of one run: another may have fewer, as its threads meet otherwise."""
+_HANG_S = 30.0
+
+PROGRAM = """
+    import atexit, os, signal, sys
+
+    point = int(sys.argv[1])
+    seen = 0
+
+    def count(frame, event, argument):
+        global seen
+        seen += 1
+        if seen >= point > 0 and "importlib" not in frame.f_code.co_filename:
+            sys.setprofile(None)
+            os.killpg(0, signal.SIGINT)
+
+    atexit.register(lambda: point or print(seen))  # called last
+    sys.setprofile(count)
+    import time
+    from scaler import Client
+
+    def resist():
+        while True:
+            try:
+                time.sleep(60)
+            except BaseException:
+                pass
+
+    with Client(workers=2) as client:
+        futures = [client.submit(pow, 2, number) for number in range(20)]
+        futures[0].add_done_callback(lambda _: None)
+        assert sum(future.result() for future in futures) == 2**20 - 1
+        client.map(abs, range(50))
+        stopped = client.submit(time.sleep, 60)
+        while not stopped.running():
+            time.sleep(0.0001)
+        assert stopped.cancel()
+        left = [client.submit(resist)] + [client.submit(time.sleep, 60) for _ in range(5)]
+    later = Client(workers=1)
+    open_future = later.submit(time.sleep, 60)
+"""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one program took it."""
+
+    point: int
+    code: int
+    ended_s: float
+    gone_s: float
+    """After its end: until no process, segment or file of it was left."""
+    error: str
+
+    def wrong(self) -> str:
+        """Say what is wrong; empty if nothing is."""
+        interrupts = [line for line in self.error.splitlines() if line == "KeyboardInterrupt"]
+        # In a finalizer or at exit the interpreter itself prints the exception and goes on.
+        ignored = self.error.count("Exception ignored in")
+        if ignored:
+            interrupts += [x for x in self.error.splitlines() if x.startswith("KeyboardInterrupt:")]
+        if len(interrupts) != 1:
+            return f"{len(interrupts)} times KeyboardInterrupt"
+        if self.code != -2 and not (ignored and self.code == 0):
+            return f"exit code {self.code}"
+        if self.ended_s > END_BOUND_S:
+            return f"it took {self.ended_s:.1f} s to end"
+        if self.gone_s > END_BOUND_S:
+            return f"it took {self.gone_s:.1f} s until nothing was left"
+        return ""
+
+
+def points() -> int:
+    """Return how many points there are in a run that is not interrupted."""
+    with Program(PROGRAM, "0") as program:
+        code, out, error = program.ends()
+        assert (code, error) == (0, ""), error
+        return int(out)
+
+
+def interrupt(point: int) -> Outcome:
+    """Run the program, interrupted at `point`."""
+    with Program(PROGRAM, str(point)) as program:
+        start_s = time.monotonic()
+        try:
+            code, _, error = program.ends(_HANG_S)
+        except subprocess.TimeoutExpired:
+            return Outcome(point, 0, _HANG_S, 0.0, f"hangs; left: {program.left()}")
+        ended_s = time.monotonic()
+        program.wait_gone()
+        return Outcome(point, code, ended_s - start_s, time.monotonic() - ended_s, error)
+
+
+def main(count: int, seed: int) -> int:
+    """Interrupt that many programs; return how many took it wrongly."""
+    draws = random.Random(seed)
+    total = int(points() * SHARE)
+    print(f"{count} programs, seed {seed}, one of {total} points each", flush=True)
+    outcomes = [interrupt(draws.randint(1, total)) for _ in range(count)]
+    failed = [outcome for outcome in outcomes if outcome.wrong()]
+    for outcome in failed:
+        print(f"\npoint {outcome.point}: {outcome.wrong()}, code {outcome.code}\n{outcome.error}")
+    ended_s = max(outcome.ended_s for outcome in outcomes)
+    gone_s = max(outcome.gone_s for outcome in outcomes)
+    print(
+        f"{len(failed)} wrong; longest run {ended_s:.2f} s; nothing left after {gone_s:.3f} s more"
+    )
+    return len(failed)
+
+
+if __name__ == "__main__":
+    arguments = [int(argument) for argument in sys.argv[1:]]
+    sys.exit(main(arguments[0], arguments[1] if len(arguments) > 1 else random.getrandbits(32)) > 0)

@@ -1,0 +1,83 @@
+"""Ctrl-C at any moment of a program: it is told once, ends soon, and leaves nothing."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+
+import pytest
+
+from tests.reliability.ctrl_c import SHARE, interrupt, points
+from tests.reliability.programs import Program
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+BOUND_S = 5.0
+
+
+def test_ctrl_c_at_any_point_of_a_program_ends_it_once_and_leaves_nothing():
+    seed = random.SystemRandom().getrandbits(32)
+    print(f"seed {seed}")
+    draws = random.Random(seed)
+    total = int(points() * SHARE)
+    for _ in range(8):
+        outcome = interrupt(draws.randint(1, total))
+        assert outcome.wrong() == "", outcome
+
+
+RESISTING = """
+    import asyncio, signal, sys, time
+    from scaler import Client
+
+    def resist(path):
+        open(path, "w").close()
+        while True:
+            try:
+                time.sleep(60)
+            except BaseException:
+                pass
+
+    client = Client(workers=1)
+    future = client.submit(resist, sys.argv[1])
+    futures = [client.submit(time.sleep, 60) for _ in range(100)]
+    while not __import__("os").path.exists(sys.argv[1]):
+        time.sleep(0.001)
+    print("ready", flush=True)
+"""
+
+WAITS = {
+    "a result": "futures[0].result()",
+    "a map": "client.map(time.sleep, [60] * 10)",
+    "a cancel": "future.cancel(grace=60)",
+    "a close": "client.close()",
+    "a coroutine": """
+    async def main():
+        await futures[0]
+    asyncio.run(main())
+    """,
+    "a coroutine's cancel": """
+    async def main():
+        await future.acancel(grace=60)
+    asyncio.run(main())
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("wait", "times"),
+    [(wait, 1) for wait in WAITS] + [(wait, 2) for wait in ("a result", "a cancel", "a close")],
+)
+def test_ctrl_c_ends_a_program_that_waits_for(wait, times, tmp_path):
+    code = f"{RESISTING}    {WAITS[wait].strip()}\n"
+    with Program(code, str(tmp_path / "sign")) as program:
+        program.says("ready")
+        for _ in range(times):
+            time.sleep(random.uniform(0.0, 0.05))  # any moment will do
+            program.ctrl_c()
+        code, out, error = program.ends(BOUND_S)
+        assert (code, out) == (-2, ""), error
+        told = [line for line in error.splitlines() if line.startswith("KeyboardInterrupt")]
+        assert 1 <= len(told) <= times, error
+        assert "Error" not in error.replace("CancelledError", "")
+        program.wait_gone(BOUND_S)
