@@ -168,7 +168,7 @@ def test_a_file_in_shared_memory_is_found() -> None:
 @pytest.mark.parametrize("renamed", [False, True])
 def test_shared_memory_that_another_program_uses_is_none_of_ours(renamed: bool) -> None:
     file = Path("/dev/shm") / f"foreign-{uuid.uuid4()}"
-    mapped = file.with_name(f"{file.name}-new") if renamed else file
+    mapped = file.with_name(f"new-{file.name}") if renamed else file
     code = (
         "import mmap, os, sys\n"
         "input()\n"
