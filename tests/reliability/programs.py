@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from actors.testkit.processes import running_processes, used_elsewhere
+
 BOUND_S = 20.0
 _MARK = "RELIABILITY_PROGRAM"
 _POLL_S = 0.002
@@ -95,7 +97,12 @@ class Program:
     def left(self) -> list[str]:
         """Describe what is left."""
         left = [f"process {pid}: {_command(pid)}" for pid in self.pids()]
-        left += [f"segment {name}" for name in shared_memory() - self._segments]
+        # All of the program is gone by then: what another process has mapped is none of its.
+        left += [
+            f"segment {name}"
+            for name in shared_memory() - self._segments
+            if left or not used_elsewhere(f"{_SHARED_MEMORY}/{name}", running_processes())
+        ]
         return left + [f"file {path}" for path in self.directory.rglob("*")]
 
     def __enter__(self) -> Self:

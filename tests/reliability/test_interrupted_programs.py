@@ -69,8 +69,8 @@ WAITS = {
     [(wait, 1) for wait in WAITS] + [(wait, 2) for wait in ("a result", "a cancel", "a close")],
 )
 def test_ctrl_c_ends_a_program_that_waits_for(wait, times, tmp_path):
-    code = f"{RESISTING}    {WAITS[wait].strip()}\n"
-    with Program(code, str(tmp_path / "sign")) as program:
+    program_text = f"{RESISTING}    {WAITS[wait].strip()}\n"
+    with Program(program_text, str(tmp_path / "sign")) as program:
         program.says("ready")
         for _ in range(times):
             time.sleep(random.uniform(0.0, 0.05))  # any moment will do
