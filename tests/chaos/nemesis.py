@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -18,8 +19,11 @@ from tests.chaos.plan import Options
 from tests.chaos.stamps import Stamps
 
 _STEP_S = 0.005
+_DEATH_S = 5.0
 SETTLED_S = 0.1
+"""Younger processes are left alone."""
 LAUNCHERS_PER_MINUTE = 15
+"""Fewer than end a cluster."""
 _HOG = """
 import sys, time
 end_s = time.monotonic() + float(sys.argv[1])
@@ -166,6 +170,8 @@ class Nemesis(threading.Thread):
         blow = self._facts.begin_blow(target, pid)
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, signal.SIGKILL)
+        # A process that waits for a processor dies later, and its children die after it.
+        select.select([process], [], [], _DEATH_S)
         blow.after_ns = time.monotonic_ns()
         os.close(process)
         return True
