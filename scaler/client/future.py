@@ -119,16 +119,16 @@ class ScalerFuture(LazyFuture[T]):
         )
 
     def profiling_info(self) -> ProfilingInfo:
-        """Return where and how long the task ran.
+        """Return where and how long the task ran, in its last attempt.
 
         Raises:
             ClientError: It has not ended yet, or no run of it came to an end.
         """
         pending = self._state in OPEN  # looked at first: a row comes before its state
         row = self._row or self._ran
-        if row is not None:
+        if row is not None and row.pid:
             return _profile_of(row, self._submitted_s)
-        if pending:
+        if pending and row is None:
             raise ClientError(f"task {self.task_id} has no profile yet: wait for its result first")
         raise ClientError(f"task {self.task_id} has no profile: no run of it came to an end")
 

@@ -33,10 +33,13 @@ class CancelOutcome(Enum):
 
 
 class ProfilingInfo(msgspec.Struct, frozen=True, gc=False):
-    """Where and how long a task ran. Clock readings are of its host's monotonic clock."""
+    """Where and how long a task ran, in its last attempt.
+
+    Clock readings are of its host's monotonic clock.
+    """
 
     queued_s: float
-    """Seconds from `submit` to the start."""
+    """Seconds from `submit` to the start of the last attempt."""
     started_s: float
     """Clock reading before the arguments were unpickled."""
     ended_s: float
@@ -50,6 +53,7 @@ class ProfilingInfo(msgspec.Struct, frozen=True, gc=False):
     worker: str
     pid: int
     attempt: int
+    """Which start of the task it was, from 1."""
 
 
 class Canceller(Protocol):

@@ -196,6 +196,8 @@ def test_a_task_that_waits_ends_at_its_deadline_and_never_starts(single, sign, u
         text = timed_out(future)
         assert "it never started" in text
         assert "0 s running" in text
+        with pytest.raises(ClientError, match="no run of it came to an end"):
+            future.profiling_info()
     assert 0.2 <= time.monotonic() - begin_s < BOUND_S
     assert not blocker.done()
     assert blocker.cancel()

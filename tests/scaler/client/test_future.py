@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import CancelledError
 from typing import Any
 
+import msgspec
 import pytest
 
 from scaler.client.future import CancelOutcome, ProfilingInfo, resolve_rows
@@ -269,6 +270,22 @@ def test_what_was_not_the_tasks_doing_is_an_error_of_ours(session, status, error
         future.result()
     assert str(caught.value) == "module.f: killed by SIGKILL: \ufffd"
     assert not isinstance(caught.value, TimeoutError), "that is `result(timeout=...)`'s"
+
+
+def test_a_task_that_timed_out_while_it_waited_has_no_profile(session):
+    future = session.future()
+    row = msgspec.structs.replace(session.row(status=RowStatus.TIMED_OUT, payload=b"late"), pid=0)
+    future.set_result_ready(row)
+    for _ in range(2):
+        with pytest.raises(ClientError, match="no run of it came to an end"):
+            future.profiling_info()
+        assert isinstance(future.exception(), TaskTimeoutError)
+
+
+def test_a_profile_tells_which_attempt_it_was(session):
+    future = session.future()
+    future.set_result_ready(msgspec.structs.replace(session.row(1), attempt=3))
+    assert future.profiling_info().attempt == 3
 
 
 def test_a_value_that_does_not_open_is_an_error_of_that_future(session):
