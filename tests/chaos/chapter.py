@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import inspect
 import sys
 import tempfile
 import threading
@@ -11,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from actors.testkit import LeakError, check_leaks
 from scaler import LocalCluster
@@ -112,7 +110,7 @@ def _live(
     """Start the cluster, let everybody at it, wait for the end, close it."""
     end_s = time.monotonic() + seconds
     prey = Prey(stamps)
-    cluster = _cluster(options)
+    cluster = LocalCluster(options.workers, max_tasks_per_executor=options.recycle)
 
     def is_over() -> bool:
         return time.monotonic() > end_s or facts.is_full or bool(facts.complaints)
@@ -140,12 +138,6 @@ def _live(
     outcome.close_s = time.monotonic() - closed_s
     if outcome.close_s > CLOSE_S:
         facts.complain(f"closing the cluster took {outcome.close_s:.1f} s")
-
-
-def _cluster(options: Options) -> LocalCluster:
-    extra: dict[str, Any] = {"max_tasks_per_executor": options.recycle}
-    known = inspect.signature(LocalCluster).parameters
-    return LocalCluster(options.workers, **{key: extra[key] for key in extra if key in known})
 
 
 def _check_at_rest(cluster: LocalCluster, facts: Facts) -> None:

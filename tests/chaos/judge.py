@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from itertools import pairwise
 
-from scaler.errors import SerializationError, TaskTimeoutError, WorkerDiedError
+from scaler import SerializationError, TaskTimeoutError, WorkerDiedError
 from tests.chaos.facts import Blow, Expect, Facts, Target, Ticket
 from tests.chaos.stamps import Begin, Stamps
 from tests.chaos.tasks import OwnError

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Any
 
-from scaler import limits
-from scaler.client.client import BaseClient
+from scaler import Retry, limits
 from tests.chaos import tasks
 from tests.chaos.facts import Expect
 
@@ -83,7 +81,8 @@ class Call:
 
 
 def _duration_s(rng: Random) -> float:
-    return rng.uniform(0.1, 0.5) if rng.random() < 0.02 else rng.uniform(0.0, 0.01)
+    longest_s = rng.choices((0.0, 0.002, 0.02, 0.5), (30, 50, 19, 1))[0]
+    return rng.uniform(0.0, longest_s)
 
 
 def _timed(kind: str, function: Callable[..., Any]) -> Callable[[Random], Call]:
@@ -126,7 +125,8 @@ def _hunted(rng: Random) -> Call:
 
 def _flaky(rng: Random) -> Call:
     failures = rng.randint(1, 3)
-    policy = {"retries": failures}
+    wait_s = rng.choice((0.0, 0.01, 0.1))
+    policy = {"retries": Retry(failures, when=tasks.OwnError, backoff=wait_s)}
     return Call("flaky", tasks.fail, (failures,), policy=policy, own_failures=failures)
 
 
@@ -154,9 +154,6 @@ def _crash(rng: Random) -> Call:
     return Call("crashes", tasks.crash, (times, how), own_crashes=times)
 
 
-_OPTIONS = inspect.signature(BaseClient.options).parameters
-_RETRIES = "retries" in _OPTIONS
-
 USUAL: list[tuple[float, Callable[[Random], Call]]] = [
     (30, _timed("nap", tasks.nap)),
     (30, _timed("loop", tasks.loop)),
@@ -168,11 +165,14 @@ USUAL: list[tuple[float, Callable[[Random], Call]]] = [
     (1, _no_value),
     (2, _timed("with a process", tasks.with_process)),
     (2, _timed("with a thread", tasks.with_thread)),
+    (0.5, _timed("with a daemon", tasks.with_daemon)),
     (2, _timed("swallows", tasks.swallow)),
     (0.5, _hunted),
+    (3, _flaky),
+    (2, _once),
+    (1, _overrun),
+    (3, _in_time),
 ]
-if _RETRIES:
-    USUAL += [(3, _flaky), (2, _once), (1, _overrun), (3, _in_time)]
 
 
 def draw_call(rng: Random, options: Options) -> Call:
@@ -185,5 +185,4 @@ def draw_call(rng: Random, options: Options) -> Call:
 
 def max_attempts(call: Call) -> int:
     """Return how many attempts of a task may be lost with their executors."""
-    default = limits.MAX_ATTEMPTS if _RETRIES else 1
-    return call.policy.get("max_attempts", default)
+    return call.policy.get("max_attempts", limits.MAX_ATTEMPTS)

@@ -100,6 +100,14 @@ def with_process(directory: str, index: int, duration_s: float) -> int:
     return answer(index)
 
 
+def with_daemon(directory: str, index: int, duration_s: float) -> int:
+    """Start a program that outlives the task, in a session of its own."""
+    stamps_in(directory).begin(index)
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+    _act(directory, index, duration_s)
+    return answer(index)
+
+
 def prints(directory: str, index: int, lines: int) -> int:
     """Print some lines."""
     stamps_in(directory).begin(index)

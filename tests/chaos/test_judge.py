@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.errors import TaskTimeoutError, WorkerDiedError
+from scaler import TaskTimeoutError, WorkerDiedError
 from tests.chaos.facts import Expect, Facts, Target, Ticket
 from tests.chaos.judge import Judge
 from tests.chaos.stamps import Stamps

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import CancelledError, Future, wait
 from functools import partial
 from random import Random
+from typing import Any
 
 from scaler import Client, LocalCluster, ScalerFuture
 from tests.chaos import tasks
@@ -17,6 +18,9 @@ from tests.chaos.plan import Call, Options, draw_call, max_attempts
 
 BOUND_S = 90.0
 """Nothing that a user waits for takes longer; with starved processors and frozen launchers."""
+
+_LOOK_S = 0.5
+"""How often it is looked whether the chapter is over."""
 
 Work = list[tuple[Ticket, ScalerFuture]]
 
@@ -78,14 +82,14 @@ class User(threading.Thread):
 
     def _burst(self, client: Client) -> None:
         """Submit many, cancel some, take what comes."""
-        work = self._submit(client, self._rng.choice((1, 10, 50, 200)))
+        work = self._submit(client, self._rng.choice((1, 10, 50, 200, 500)))
         share = self._options.cancel_share * self._rng.uniform(0.0, 2.0)
         victims = [pair for pair in work if self._rng.random() < share]
         if self._rng.random() < 0.4:
             self._cancel_batch(client, victims)
         else:
             self._cancel_one_by_one(victims)
-        self._gather(work)
+        self._gather(work, client)
 
     def _submit(self, client: Client, number: int) -> Work:
         if self._options.recycle == 1:
@@ -107,9 +111,12 @@ class User(threading.Thread):
         self._facts.count("tasks", len(work))
         return work
 
-    def _gather(self, work: Work) -> None:
-        """Take all answers. The futures are let go: results may be large."""
-        not_done = wait([future for _, future in work], BOUND_S).not_done
+    def _gather(self, work: Work, client: Client | None = None) -> None:
+        """Take all answers; when the chapter is over, cancel what is open.
+
+        The futures are let go: results may be large.
+        """
+        not_done = self._await_all(work, client)
         for future in not_done:
             self._facts.complain(f"nothing came within {BOUND_S:g} s: {future!r}")
         for ticket, future in work:
@@ -123,6 +130,17 @@ class User(threading.Thread):
             ticket.answered = True
             if isinstance(ticket.result, bytes) and ticket.result == ticket.value:
                 ticket.result = ticket.value = None  # right, and large
+
+    def _await_all(self, work: Work, client: Client | None) -> set[Future[Any]]:
+        """Wait until all are done; return those that are not within the bound."""
+        deadline_s = time.monotonic() + BOUND_S
+        while True:
+            not_done = wait([future for _, future in work], _LOOK_S).not_done
+            if not not_done or time.monotonic() > deadline_s:
+                return not_done
+            if client is not None and self._is_over():
+                self._cancel_batch(client, [pair for pair in work if pair[1] in not_done])
+                client = None
 
     # --- cancels ----------------------------------------------------------------------------
 
@@ -163,7 +181,10 @@ class User(threading.Thread):
         value = [tasks.answer(index) for index in items]
         ticket = self._facts.add(Ticket(own, f"map over {items}", Expect.VALUE, value))
         try:
-            ticket.result = client.map(function, items)
+            if self._rng.random() < 0.5:
+                ticket.result = client.map(function, items)
+            else:
+                ticket.result = list(client.imap(function, items))
         except Exception as error:
             ticket.error = error
         ticket.resolutions, ticket.resolved_ns = 1, time.monotonic_ns()
