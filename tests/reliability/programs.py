@@ -26,7 +26,7 @@ BOUND_S = 20.0
 _MARK = "RELIABILITY_PROGRAM"
 _POLL_S = 0.002
 _EXEC_POLLS = 20
-_SHARED_MEMORY = Path("/dev/shm")
+_SHARED_MEMORY = "/dev/shm"
 
 
 class Program:
@@ -124,8 +124,9 @@ class Program:
 
 
 def shared_memory() -> set[str]:
-    """Return the names of all segments of this machine."""
-    return {path.name for path in _SHARED_MEMORY.iterdir()} if _SHARED_MEMORY.exists() else set()
+    """Return the names of all segments of this machine; those of semaphores are none."""
+    names = os.listdir(_SHARED_MEMORY) if os.path.isdir(_SHARED_MEMORY) else ()
+    return {name for name in names if not name.startswith("sem.")}
 
 
 def _environment(pid: str) -> bytes:
