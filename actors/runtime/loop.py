@@ -63,6 +63,8 @@ class NodeLoop:
             parent=None,
         )
         self._links: Links | None = None
+        self.on_failure: Callable[[BaseException], None] = lambda error: None
+        """Called when `run` ends by an error, before anybody hears of the end in another way."""
 
     @property
     def links(self) -> Links:
@@ -105,6 +107,9 @@ class NodeLoop:
             self.node.stop_all()
             if self.node.outgoing:
                 self.links.flush()
+        except BaseException as error:
+            self.on_failure(error)
+            raise
         finally:
             self.node.closed = True
             self.node.sleeping = False

@@ -204,24 +204,23 @@ class NodeThread:
             raise
         try:
             self.loop = NodeLoop(self.name, poller)
+            self.loop.on_failure = self._on_failure
             if self._launcher is not None:
                 self._launcher.attach(poller)
             self._ready.set()
             if self._unwanted:
                 self.loop.finish()
             self.loop.run()
-        except BaseException as error:
-            self._end_broken(error)
+        except BaseException:
+            if self._ready.is_set():
+                self.loop.node.stop_all()  # the actors let go of things
             raise
         finally:
             if self._launcher is not None:
                 self._launcher.close(STOP_TIMEOUT_S)
             poller.close()
 
-    def _end_broken(self, error: BaseException) -> None:
-        """Say why first, so that nobody hears a lesser cause; then the actors let go of things."""
+    def _on_failure(self, error: BaseException) -> None:
         self.error = error
-        if self._ready.is_set():
-            if self._on_broken is not None:
-                self._on_broken(error)
-            self.loop.node.stop_all()
+        if self._on_broken is not None:
+            self._on_broken(error)

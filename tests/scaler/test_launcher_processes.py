@@ -12,8 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from scaler import CancelOutcome, Client, ClusterBrokenError, LocalCluster, WorkerDiedError
+from scaler import (
+    CancelOutcome,
+    Client,
+    ClusterBrokenError,
+    ClusterStartError,
+    LocalCluster,
+    WorkerDiedError,
+)
 from scaler.limits import BLAMELESS_LOSSES
+from tests.actors.runtime.nest import no_descriptor_free
 
 pytestmark = [
     pytest.mark.usefixtures("by_value"),
@@ -161,7 +169,7 @@ def test_launchers_that_die_again_and_again_break_the_cluster(until):
         dead = None
         while cluster.broken is None:
             launcher = system._thread._launcher
-            if launcher is not dead:
+            if launcher is not None and launcher is not dead:
                 os.kill(launcher.pid, signal.SIGKILL)
                 dead = launcher
         for future in futures:
@@ -170,6 +178,24 @@ def test_launchers_that_die_again_and_again_break_the_cluster(until):
         assert isinstance(error, ClusterBrokenError)
         assert "launchers" in str(error)
         assert "killed by SIGKILL" in str(error)
+
+
+def test_without_descriptors_for_another_launcher_the_cluster_is_broken_soon():
+    with LocalCluster(workers=2) as cluster, Client(cluster) as client:
+        futures = [client.submit(time.sleep, LONG_S) for _ in range(4)]
+        with no_descriptor_free():
+            kill_launcher(cluster)
+            errors = [future.exception(BOUND_S) for future in futures]
+        for error in errors:
+            assert isinstance(error, ClusterBrokenError)
+            assert "Too many open files" in str(error)
+
+
+def test_a_preload_that_crashes_the_launcher_is_said(tmp_path, monkeypatch):
+    (tmp_path / "crashes_at_import.py").write_text("import os\nos.abort()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ClusterStartError, match=r"5 in a row died .*killed by SIGABRT"):
+        Client(workers=2, preload=["crashes_at_import"])
 
 
 @pytest.mark.parametrize("later_s", [0.0, 0.01, 0.05])
