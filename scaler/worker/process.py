@@ -62,7 +62,8 @@ class ExecutorProcess:
         self._poller = poller
         self._launcher = launcher
         self._tell = tell
-        self._is_up = False
+        self._pid = 0
+        """As it says itself when it is up; its launcher may say so later."""
         self._has_ended = False
         """No more answers come, and nothing need be sent."""
         self._has_exited = False
@@ -89,8 +90,8 @@ class ExecutorProcess:
         poller.add_reader(pipes.stderr_fd, self._on_stderr)
 
     def __repr__(self) -> str:
-        state = "exited" if self._has_exited else "up" if self._is_up else "starting"
-        return f"<ExecutorProcess {self.number} pid={self._child.pid}: {state}>"
+        state = "exited" if self._has_exited else "up" if self._pid else "starting"
+        return f"<ExecutorProcess {self.number} pid={self._pid}: {state}>"
 
     def send(
         self,
@@ -183,7 +184,7 @@ class ExecutorProcess:
                     self._pass_stderr(frame.row.task_id, to_end=True)
                 rows.append(frame.row)
             elif isinstance(frame, ExecutorReady):
-                self._is_up = True
+                self._pid = frame.pid
                 self._tell(ExecutorUp(self.number, frame.pid))
             else:
                 self._tell_rows(rows)
