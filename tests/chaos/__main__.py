@@ -18,6 +18,7 @@ import argparse
 import faulthandler
 import logging
 import secrets
+import signal
 import sys
 import time
 from collections import Counter
@@ -131,6 +132,7 @@ def main() -> int:
     parser.add_argument("--chapter", type=int, default=1, help="the first chapter to run")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
+    faulthandler.register(signal.SIGUSR1)  # `kill -USR1` shows where everybody is
     return Run(arguments).run(arguments.chapter)
 
 

@@ -48,6 +48,10 @@ class User(threading.Thread):
         self._directory = directory
         self._prey = prey
         self._is_over = is_over
+        self._is_patient = self._rng.random() < 0.5
+        """Waits for all answers, also when the chapter is over."""
+        self._at_once = 30 if options.recycle == 1 else 1000
+        """Tasks of one job, at most: fewer if each needs a process of its own."""
 
     def run(self) -> None:
         """Open a client, do some jobs, close it; again and again."""
@@ -92,9 +96,7 @@ class User(threading.Thread):
         self._gather(work, client)
 
     def _submit(self, client: Client, number: int) -> Work:
-        if self._options.recycle == 1:
-            number = min(number, 30)  # each needs a process of its own
-        indices = self._facts.indices(number) or ()
+        indices = self._facts.indices(min(number, self._at_once)) or ()
         work: Work = []
         for index in indices:
             if self._is_over():
@@ -112,7 +114,7 @@ class User(threading.Thread):
         return work
 
     def _gather(self, work: Work, client: Client | None = None) -> None:
-        """Take all answers; when the chapter is over, cancel what is open.
+        """Take all answers; when the chapter is over, some cancel what is open.
 
         The futures are let go: results may be large.
         """
@@ -138,7 +140,7 @@ class User(threading.Thread):
             not_done = wait([future for _, future in work], _LOOK_S).not_done
             if not not_done or time.monotonic() > deadline_s:
                 return not_done
-            if client is not None and self._is_over():
+            if client is not None and self._is_over() and not self._is_patient:
                 self._cancel_batch(client, [pair for pair in work if pair[1] in not_done])
                 client = None
 
@@ -171,7 +173,8 @@ class User(threading.Thread):
 
     def _map(self, client: Client) -> None:
         """Map over many items, all values checked."""
-        indices = self._facts.indices(1 + self._rng.choice((10, 100, 1000)))
+        number = self._rng.choice((10, 100, 1000))
+        indices = self._facts.indices(1 + min(number, self._at_once))
         if indices is None:
             return
         own, items = indices[0], indices[1:]
