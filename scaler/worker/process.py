@@ -126,8 +126,8 @@ class ExecutorProcess:
 
     def rss_bytes(self) -> int:
         """Return its resident memory now, 0 where nobody knows."""
-        is_there = self._child.pid and not self._has_exited and not self._is_closed
-        return rss_bytes(self._child.pid) if is_there else 0
+        is_there = self._pid and not self._has_exited and not self._is_closed
+        return rss_bytes(self._pid) if is_there else 0
 
     def answered(self) -> int:
         """Return the last ordinal whose interrupt was seen by the executor, 0: none."""
