@@ -4,7 +4,8 @@
     guard          one attempt: whatever the task does, a row comes out
     interrupt      the signal that stops a task, and the window in which it may
     output         what the task prints
-    surroundings   put back after each task: signal mask, handler, working directory, streams
+    surroundings   put back after each task: directory, environment, signals, streams
+    grants         and what the kernel grants: limits, priority, cores, umask, timers
     leftovers      threads and processes that a stopped task left behind
     channel        the pipes from and to the worker
 

@@ -96,7 +96,7 @@ class Executor:
         os.register_at_fork(after_in_child=self._let_go)
 
     def run(self) -> None:
-        """Claim, run and answer until the worker is gone.
+        """Claim, run and answer until the worker is gone, or this process cannot be put in order.
 
         Raises:
             EOFError: the worker closed its end.
@@ -121,8 +121,10 @@ class Executor:
             channel.send(RowFrame(row))
             if row.unclean:
                 _await_death()
-            self._surroundings.put_back()
+            is_clean = self._surroundings.put_back(task.function_id)
             page.running = 0
+            if not is_clean:
+                return  # the next task begins in a new process
 
     def _claim(self) -> int:
         """Block until a token is there, and take it: from now on the task is ours.

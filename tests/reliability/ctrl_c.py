@@ -33,9 +33,12 @@ PROGRAM = """
 
     def count(frame, event, argument):
         global seen
+        if event not in ("call", "c_return"):
+            return
         seen += 1
         if seen >= point > 0 and "importlib" not in frame.f_code.co_filename:
             sys.setprofile(None)
+            print(f"{frame.f_code.co_filename}:{frame.f_lineno}", flush=True)
             os.killpg(0, signal.SIGINT)
 
     atexit.register(lambda: point or print(seen))  # called last
@@ -73,6 +76,8 @@ class Outcome(msgspec.Struct, frozen=True):
     ended_s: float
     gone_s: float
     """After its end: until no process, segment or file of it was left."""
+    where: str
+    """The line that was interrupted."""
     error: str
 
     def wrong(self) -> str:
@@ -106,12 +111,12 @@ def interrupt(point: int) -> Outcome:
     with Program(PROGRAM, str(point)) as program:
         start_s = time.monotonic()
         try:
-            code, _, error = program.ends(_HANG_S)
+            code, out, error = program.ends(_HANG_S)
         except subprocess.TimeoutExpired:
-            return Outcome(point, 0, _HANG_S, 0.0, f"hangs; left: {program.left()}")
+            return Outcome(point, 0, _HANG_S, 0.0, "", f"hangs; left: {program.left()}")
         ended_s = time.monotonic()
         program.wait_gone()
-        return Outcome(point, code, ended_s - start_s, time.monotonic() - ended_s, error)
+        return Outcome(point, code, ended_s - start_s, time.monotonic() - ended_s, out, error)
 
 
 def main(count: int, seed: int) -> int:
@@ -122,7 +127,8 @@ def main(count: int, seed: int) -> int:
     outcomes = [interrupt(draws.randint(1, total)) for _ in range(count)]
     failed = [outcome for outcome in outcomes if outcome.wrong()]
     for outcome in failed:
-        print(f"\npoint {outcome.point}: {outcome.wrong()}, code {outcome.code}\n{outcome.error}")
+        print(f"\npoint {outcome.point}, {outcome.where.strip()}: {outcome.wrong()}")
+        print(f"exit code {outcome.code}\n{outcome.error}")
     ended_s = max(outcome.ended_s for outcome in outcomes)
     gone_s = max(outcome.gone_s for outcome in outcomes)
     print(

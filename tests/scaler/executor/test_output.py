@@ -207,19 +207,18 @@ def test_a_finalizer_that_prints_while_its_thread_prints_does_no_harm(executor):
     assert lines.count("finalized") == 300
 
 
-def test_output_of_a_thread_after_its_task_goes_to_the_executors_own_stderr(executor, tmp_path):
+def test_output_of_a_thread_after_its_task_goes_to_the_executors_own_stderr(executor, capfd):
     def leave() -> None:
         def later() -> None:
             go.wait()
             print("late")
 
-        redirect(2, tmp_path / "stderr")
         go = threading.Event()
         threading.Thread(target=later, daemon=True).start()
         threading.Timer(0.05, go.set).start()
 
     executor.run(leave)
-    executor.bench.until(lambda: (tmp_path / "stderr").read_text() == "late\n")
+    executor.bench.until(lambda: capfd.readouterr().err == "late\n")
     assert executor.printed == []
 
 
