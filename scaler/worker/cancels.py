@@ -130,18 +130,26 @@ class Cancels:
             return None if order.replies else row
         return self._stopped(order, row, "it unwound after the interrupt")
 
-    def end_all(self, cause: str, ran_s: float) -> None:
+    def end_all(self, cause: str, ran_s: float, *, by_us: bool) -> None:
         """The executor is gone, and with it all that was to be stopped.
+
+        What was at a limit and shows no sign that it lived to see the interrupt stays in the
+        ledger: it may have died before, and is one of the dead.
 
         Args:
             cause: how it went.
             ran_s: how long the running task had been running.
+            by_us: it was killed, and by its worker.
         """
         worker = self._worker
+        answered = worker.executor.answered()
         rows: list[TaskRow] = []
         for ordinal in list(self.orders):
             order = self._close(ordinal)
             assert order is not None
+            was_stopped = by_us or order.unwound is not None or answered == ordinal
+            if not was_stopped and not order.replies:
+                continue
             task = worker.ledger.strike(ordinal)
             row, how = order.unwound, order.how or f"its executor ended meanwhile: {cause}"
             if row is not None:

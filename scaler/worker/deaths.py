@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from signal import SIGKILL
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,12 +26,13 @@ class Verdict(msgspec.Struct, frozen=True):
 def bury(worker: Worker, message: ExecutorExited) -> None:
     """Confirm what was to be stopped, blame what ran, give the rest back: it has not begun."""
     cause, blameless = message.cause, message.blameless
-    if worker.verdict.cause and not blameless:
+    by_us = worker.dying and message.signal == SIGKILL and not blameless  # else it was faster
+    if worker.verdict.cause and by_us:
         _, newline, last_lines = cause.partition("\n")
         cause, blameless = worker.verdict.cause + newline + last_lines, worker.verdict.blameless
     ordinal = worker.executor.running()
     ran_s = worker.executor.running_for()
-    worker.cancels.end_all(cause, ran_s)
+    worker.cancels.end_all(cause, ran_s, by_us=by_us)
     if ordinal in worker.ledger.sent:
         task = worker.ledger.strike(ordinal)
         text = death_text(task, worker.executor.item(), cause, worker.name, worker.pid)

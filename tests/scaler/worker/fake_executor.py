@@ -204,7 +204,13 @@ class FakeExecutor:
         output = TaskOutput(self.tasks[self.page].task_id, "stdout", text)
         self._tell(ExecutorPrinted(self.number, (output,)))
 
-    def exit(self, cause: str = "killed by SIGKILL", *, blameless: bool = False) -> None:
+    def exit(
+        self,
+        cause: str = "killed by SIGKILL",
+        *,
+        signal: int | None = 9,
+        blameless: bool = False,
+    ) -> None:
         """It is gone. What was on the way is told before."""
         self.deliver()
-        self._tell(ExecutorExited(self.number, cause, None, 9, blameless))
+        self._tell(ExecutorExited(self.number, cause, None, signal, blameless))

@@ -303,7 +303,7 @@ def test_a_cancel_that_comes_after_the_row_finds_nothing(slot):
 def test_a_task_whose_executor_dies_while_it_is_stopped_has_timed_out(slot, blameless):
     begin_with_timeout(slot)
     slot.executor.answer_interrupt()
-    slot.executor.exit("killed by SIGSEGV", blameless=blameless)
+    slot.executor.exit("killed by SIGSEGV", signal=11, blameless=blameless)
     how = "its executor ended meanwhile: killed by SIGSEGV"
     assert slot.timed_out() == [(1, "timeout", how)]
     assert len(slot.rows()) == 1
@@ -319,6 +319,41 @@ def test_a_task_whose_executor_died_before_the_timeout_is_blamed_for_that_alone(
     assert [row.status for row in slot.rows()] == [RowStatus.WORKER_DIED]
     assert slot.executor.interrupts == []
     assert_rest(slot)
+
+
+@pytest.mark.parametrize("until_s", [0.0, CANCEL_SIGN_S])
+def test_a_task_that_died_before_it_could_see_the_interrupt_is_one_of_the_dead(slot, until_s):
+    slot.run(1, timeout_s=0.5)
+    slot.executor.begin()
+    slot.kit.advance(0.5 + SLACK_S)  # it has crashed, and the news is on the way
+    slot.kit.advance(until_s)
+    slot.executors[0].exit("killed by SIGSEGV", signal=11)
+    assert [row.status for row in slot.rows()] == [RowStatus.WORKER_DIED]
+    assert b"killed by SIGSEGV" in slot.rows()[0].payload
+    assert_rest(slot)
+
+
+def test_a_task_that_went_with_the_launcher_before_it_could_see_the_interrupt_is_lost(slot):
+    begin_with_timeout(slot)
+    slot.executor.exit("its launcher died", blameless=True)
+    assert [row.status for row in slot.rows()] == [RowStatus.LOST]
+
+
+def test_a_cancel_of_what_died_before_it_could_see_the_interrupt_is_confirmed(slot):
+    begin_with_timeout(slot)
+    answer = slot.cancel(1)
+    slot.executor.exit("killed by SIGSEGV", signal=11)
+    assert answer.reply == confirm(1, CANCELED)
+    assert slot.rows() == []
+
+
+def test_a_task_that_had_not_begun_when_its_executor_died_at_its_deadline_goes_back(slot):
+    slot.run(1, left_s=0.5)
+    slot.executor.claim()
+    slot.kit.advance(0.501)
+    slot.executor.exit("killed by SIGSEGV", signal=11)
+    assert slot.rows() == []
+    assert slot.returned() == [1]
 
 
 # --- deadline ------------------------------------------------------------------------------------

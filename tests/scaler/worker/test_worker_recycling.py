@@ -296,6 +296,17 @@ def test_a_cancelled_task_that_takes_too_much_memory_is_confirmed(slot):
     assert slot.rows() == []
 
 
+def test_a_task_that_crashed_before_the_kill_died_of_that(slot):
+    slot.run(1)
+    slot.executor.begin()
+    slot.executor.rss = 2 * GIB
+    slot.kit.advance(MEMORY_CHECK_S)
+    slot.executor.exit("exit code 3", signal=None)
+    (row,) = slot.rows()
+    assert row.status is RowStatus.WORKER_DIED
+    assert row.payload.endswith(b": exit code 3")
+
+
 def test_a_result_that_was_faster_than_the_kill_is_delivered(slot):
     slot.run(1)
     slot.executor.begin()
