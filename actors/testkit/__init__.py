@@ -42,9 +42,12 @@ from actors.testkit.harness import ActorHarness as ActorHarness
 from actors.testkit.inbox import InboxRef as InboxRef
 from actors.testkit.probe import Probe as Probe
 from actors.testkit.probe import ProbeMessage as ProbeMessage
+from actors.testkit.simulation import CounterexampleError as CounterexampleError
 from actors.testkit.simulation import Delays as Delays
 from actors.testkit.simulation import Event as Event
 from actors.testkit.simulation import EventKind as EventKind
+from actors.testkit.simulation import Exploration as Exploration
+from actors.testkit.simulation import Failure as Failure
 from actors.testkit.simulation import Handle as Handle
 from actors.testkit.simulation import InvariantError as InvariantError
 from actors.testkit.simulation import LivelockError as LivelockError
@@ -53,6 +56,10 @@ from actors.testkit.simulation import SimulatedNode as SimulatedNode
 from actors.testkit.simulation import Simulation as Simulation
 from actors.testkit.simulation import SimulationError as SimulationError
 from actors.testkit.simulation import UnexpectedFailureError as UnexpectedFailureError
+from actors.testkit.simulation import explore as explore
+from actors.testkit.simulation import replay as replay
+from actors.testkit.simulation import shrink as shrink
+from actors.testkit.simulation import state_of as state_of
 
 if TYPE_CHECKING:
     from actors.testkit.leaks import LeakError as LeakError
@@ -63,11 +70,14 @@ __all__ = [
     "ActorHarness",
     "AskState",
     "Asked",
+    "CounterexampleError",
     "Delays",
     "Effect",
     "Event",
     "EventKind",
+    "Exploration",
     "Failed",
+    "Failure",
     "Handle",
     "InboxRef",
     "InvariantError",
@@ -91,7 +101,11 @@ __all__ = [
     "Unwatched",
     "Watched",
     "check_leaks",
+    "explore",
     "no_leaks",
+    "replay",
+    "shrink",
+    "state_of",
 ]
 
 

@@ -19,10 +19,11 @@ Entry = tuple[Receiver | None, Any, Any]
 class Handle:
     """A callback that is still to come."""
 
-    __slots__ = ("cancelled", "function", "name")
+    __slots__ = ("cancelled", "function", "name", "node")
 
-    def __init__(self, name: str, function: Callable[[], object]) -> None:
+    def __init__(self, name: str, function: Callable[[], object], node: str = "") -> None:
         self.name = name
+        self.node = node
         self.function = function
         self.cancelled = False
 

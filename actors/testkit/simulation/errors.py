@@ -32,3 +32,22 @@ class UnexpectedFailureError(SimulationError):
 
 class LivelockError(SimulationError):
     """Very many events within one moment of virtual time: the actors keep each other busy."""
+
+
+class CounterexampleError(SimulationError):
+    """`explore` found an order of things that breaks a promise. The error is the `__cause__`.
+
+    Attributes:
+        path: the choices that lead there, for `replay`.
+        steps: the same in words.
+    """
+
+    def __init__(self, path: list[int], steps: list[str], error: str) -> None:
+        super().__init__(path, steps, error)
+        self.path = path
+        self.steps = steps
+        self.error = error
+
+    def __str__(self) -> str:
+        lines = [f"{number:4} {step}" for number, step in enumerate(self.steps, 1)]
+        return "\n".join([f"{self.error}, after these steps (path={self.path}):", *lines])

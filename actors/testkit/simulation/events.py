@@ -60,15 +60,18 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 class Record:
     """Digest and trace of the events of one simulation."""
 
-    def __init__(self, describe: Callable[[Any], str] | None, *, keep_trace: bool) -> None:
+    def __init__(
+        self, describe: Callable[[Any], str] | None, *, digest: bool, keep_trace: bool
+    ) -> None:
         """Begin a record.
 
         Args:
             describe: what of a message enters the digest; `None`: all its fields.
+            digest: whether to hash the events.
             keep_trace: keep the last events for `lines`.
         """
         self.count = 0
-        self._hash = blake2b(digest_size=16)
+        self._hash = blake2b(digest_size=16) if digest else None
         self._describe = describe
         self._events: deque[Event] | None = deque(maxlen=_TRACE_LINES) if keep_trace else None
         self._encode = msgspec.msgpack.Encoder(enc_hook=_stand_in, order="deterministic").encode
@@ -78,6 +81,8 @@ class Record:
         self.count += 1
         if self._events is not None:
             self._events.append(event)
+        if self._hash is None:
+            return
         message = event.message
         kind = type(message).__qualname__
         fields: Any = message if self._describe is None else self._describe(message)
@@ -90,6 +95,8 @@ class Record:
 
     def digest(self) -> str:
         """Return the hash of all events so far, 32 hexadecimal digits."""
+        if self._hash is None:
+            raise ValueError("no digest was made: the simulation has digest=False")
         return self._hash.hexdigest()
 
     def lines(self) -> list[str]:

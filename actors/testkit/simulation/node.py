@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _ROUNDS_PER_TURN = 10_000
 _NEXT_TURN_S = 0.00001
 
+OUTSIDE = "outside"
+"""Name of the node of all that is not an actor."""
+
 
 class SimulatedNode:
     """One node of a simulation: a process that may crash, freeze and start again.
@@ -100,7 +103,7 @@ class SimulatedNode:
         It waits while the node is paused, and is forgotten when the node crashes.
         """
         call = partial(self._call, self.core, callback, args)
-        return self.sim.plan(delay_s, name_of(callback), call)
+        return self.sim.plan(delay_s, name_of(callback), call, self.core.name)
 
     # --- faults -----------------------------------------------------------------------------
 
@@ -183,6 +186,20 @@ class SimulatedNode:
             for kind, source, target, message in notes:
                 sim.tell_event(Event(kind, now_s, source, target, message))
 
+    def wake_up_s(self, due_s: float) -> float:
+        """Return when the turn is that handles what is due at `due_s` on the node's clock."""
+        lag_s = self.core.lag_s
+        at_s = due_s + lag_s
+        while at_s - lag_s < due_s:  # rounded down
+            at_s = math.nextafter(at_s, math.inf)
+        now_s = self.sim.agenda.now_s
+        return at_s if at_s > now_s else now_s + _NEXT_TURN_S  # the next turn is a moment later
+
+    def wake_up(self) -> None:
+        """Handle the timers and deadlines that are due."""
+        self._fire()
+        self.turn()
+
     def lose(self, core: SimulatedCore, name: str) -> None:
         """Learn that another node has crashed."""
         if core.crashed:
@@ -203,6 +220,12 @@ class SimulatedNode:
         self._stalled_until_s = 0.0
         self._armed_s = math.inf
         self.sim.network.enter(self.core)
+        if self.name != OUTSIDE:
+            self._spawn_guardian()
+        if self._setup is not None:
+            self._setup(self)
+
+    def _spawn_guardian(self) -> None:
         self.core.spawn(
             Guardian,
             (self.core, self._finish),
@@ -212,8 +235,6 @@ class SimulatedNode:
             mailbox_size=None,
             parent=None,
         )
-        if self._setup is not None:
-            self._setup(self)
 
     def _finish(self) -> None:
         self.sim.agenda.wake(self.sim.now(), self.stop)
@@ -259,14 +280,10 @@ class SimulatedNode:
         due_s = core.next_event_s()
         if due_s is None:
             return
-        at_s = due_s + core.lag_s
-        while at_s - core.lag_s < due_s:  # rounded down
-            at_s = math.nextafter(at_s, math.inf)
-        if at_s <= self.sim.now():  # the next turn is a moment later
-            at_s = self.sim.now() + _NEXT_TURN_S
+        at_s = self.wake_up_s(due_s)
         if at_s < self._armed_s:
             self._armed_s = at_s
-            self.sim.agenda.wake(at_s, self._wake_up, partial(self._is_due, core))
+            self.sim.agenda.wake(at_s, self.wake_up, partial(self._is_due, core))
 
     def _is_due(self, core: SimulatedCore, at_s: float) -> bool:
         """Whether a timer or a deadline is due at `at_s`."""
@@ -280,10 +297,6 @@ class SimulatedNode:
             return True
         self._arm()
         return False
-
-    def _wake_up(self) -> None:
-        self._fire()
-        self.turn()
 
     def _fire(self) -> None:
         with self.sim.network.as_system():

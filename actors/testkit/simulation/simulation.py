@@ -24,7 +24,7 @@ from actors.testkit.simulation.errors import (
 )
 from actors.testkit.simulation.events import Event, EventKind, Record, label, name_of
 from actors.testkit.simulation.network import Network
-from actors.testkit.simulation.node import SimulatedNode
+from actors.testkit.simulation.node import OUTSIDE, SimulatedNode
 
 _EVENTS_PER_INSTANT = 10_000
 _WALL_TIME_S = 1_800_000_000.0
@@ -70,6 +70,7 @@ class Simulation:
         delays: Delays | None = None,
         expect_failures: bool | Callable[[ActorRef, Exception], bool] = False,
         keep_trace: bool = False,
+        digest: bool = True,
         describe: Callable[[Any], str] | None = None,
         agenda: Agenda | None = None,
     ) -> None:
@@ -81,6 +82,7 @@ class Simulation:
             expect_failures: whether handlers may raise; or a predicate that says which may. Any
                 other failure ends the run with `UnexpectedFailureError`.
             keep_trace: keep the events for `trace`; costs time and memory.
+            digest: hash the events for `digest`; costs a few microseconds per event.
             describe: what of a message enters the digest; default: all its fields.
             agenda: decides the order of things instead of the seed, as `explore` does.
         """
@@ -89,7 +91,7 @@ class Simulation:
         self.delays = delays or Delays()
         self.failures: list[Failure] = []
         self._expect_failures = expect_failures
-        self._record = Record(describe, keep_trace=keep_trace)
+        self._record = Record(describe, digest=digest, keep_trace=keep_trace)
         self._checks: list[Callable[[Event], None]] = []
         self._unexpected: Failure | None = None
         self._instant_events = 0
@@ -100,7 +102,7 @@ class Simulation:
         self.woken: list[SimulatedNode] = []
         """Nodes that have something to do before anything else happens."""
         self.nodes: dict[str, SimulatedNode] = {}
-        self.outside = SimulatedNode(self, "outside")
+        self.outside = SimulatedNode(self, OUTSIDE)
         """Where the asks of `ask` come from."""
         self.network.outside = self.outside.core
 
@@ -173,7 +175,7 @@ class Simulation:
         before = self._record.count
         reason = "quiet"
         while True:
-            self._settle()
+            self.settle()
             if until is not None and until():
                 reason = "condition"
                 break
@@ -197,7 +199,7 @@ class Simulation:
         Raises:
             SimulationError: as for `run`.
         """
-        self._settle()
+        self.settle()
         before_s = self.agenda.now_s
         entry = self.agenda.take()
         if entry is None:
@@ -214,7 +216,7 @@ class Simulation:
             item()
         else:
             self._arrive(ref, source, item)
-        self._settle()
+        self.settle()
         return True
 
     def next_event_s(self) -> float | None:
@@ -251,11 +253,13 @@ class Simulation:
 
     # --- for nodes and cells ----------------------------------------------------------------
 
-    def plan(self, delay_s: float, name: str, function: Callable[[], object]) -> Handle:
-        """Enter a callback under a name."""
+    def plan(
+        self, delay_s: float, name: str, function: Callable[[], object], node: str = ""
+    ) -> Handle:
+        """Enter a callback under a name; `node` is that of the only node which it touches."""
         if delay_s < 0:
             raise ValueError(f"time only moves forward, not by {delay_s} s")
-        handle = Handle(name, function)
+        handle = Handle(name, function, node)
         self.agenda.call(handle, self.agenda.now_s + delay_s, partial(self._call, handle))
         return handle
 
@@ -277,9 +281,7 @@ class Simulation:
         if not (expected if isinstance(expected, bool) else expected(ref, error)):
             self._unexpected = self._unexpected or failure
 
-    # --- inside -----------------------------------------------------------------------------
-
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Give the nodes that were woken their turn; then raise what must not be missed."""
         while self.woken:
             woken, self.woken = self.woken, []
@@ -291,6 +293,8 @@ class Simulation:
                 f"actor {label(failure.ref)} raised at {failure.time_s} s: {failure.error!r}; "
                 "if it may, say so with expect_failures"
             ) from failure.error
+
+    # --- inside -----------------------------------------------------------------------------
 
     def _call(self, handle: Handle) -> None:
         if not handle.cancelled:
