@@ -44,6 +44,9 @@ RECALL_AFTER_S: Final = 0.01
 FUNCTIONS_KNOWN: Final = 1_000
 """Functions an executor keeps, and a scheduler keeps estimates for."""
 
+PAYLOAD_BYTES: Final = 1 << 30
+"""Largest pickle of a function, of a call's arguments, of a result."""
+
 FRAME_BYTES: Final = 1 << 31
 """Largest frame between worker and executor."""
 

@@ -17,7 +17,7 @@ from scaler.protocol.tasks import Function
 from scaler.serialization.by_value import dumps_by_value, is_importable, modules_by_value
 from scaler.serialization.reasons import describe, hint, type_name
 from scaler.serialization.snapshot import Snapshot
-from scaler.serialization.values import dumps
+from scaler.serialization.values import check_size, dumps
 
 _NAME_LENGTH: Final = 200
 
@@ -149,6 +149,7 @@ def _function(fn: Callable[..., Any], *, by_value: bool) -> Function:
         raise SerializationError(f"{name} is not callable: pass the function, then its arguments")
     try:
         blob = dumps_by_value(fn) if by_value else dumps(fn)
+        check_size(blob)
     except ScalerError:
         raise
     except Exception as error:

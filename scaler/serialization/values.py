@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from scaler.errors import ScalerError, SerializationError
+from scaler.limits import PAYLOAD_BYTES
 from scaler.serialization.by_value import dumps_by_value, modules_by_value
 from scaler.serialization.reasons import describe, hint, type_name
 
@@ -121,22 +122,40 @@ def dumps(value: Any) -> bytes:
     """Pickle `value`: with the C pickler if all in it can be imported by name.
 
     Raises:
+        SerializationError: that is more than `limits.PAYLOAD_BYTES`.
         Exception: whatever an object inside raises while it is pickled.
     """
-    if modules_by_value():
-        return dumps_by_value(value)
+    payload = b"" if modules_by_value() else _dumps_by_name(value)
+    if not payload:
+        payload = dumps_by_value(value)
+    check_size(payload)
+    return payload
+
+
+def check_size(payload: bytes) -> None:
+    """Raise if a pickle is too large to travel.
+
+    Raises:
+        SerializationError: it is more than `limits.PAYLOAD_BYTES`.
+    """
+    if len(payload) > PAYLOAD_BYTES:
+        raise SerializationError(
+            f"this is too large to travel with a task: {len(payload)} bytes pickled, at most "
+            f"{PAYLOAD_BYTES} do. Pass the name of a file or of shared memory instead."
+        )
+
+
+def _dumps_by_name(value: Any) -> bytes:
+    """Return nothing if something in it has to travel by value."""
     try:
         payload = pickle.dumps(value, 5)
     except ScalerError:
         raise
-    except Exception:
-        payload = b""  # try again below, where this error is no longer the next one's context
-    if payload:
-        if len(payload) > _SCAN_BYTES and _is_plain(value):
-            return payload
-        if b"__main__" not in payload:
-            return payload
-    return dumps_by_value(value)
+    except Exception:  # try by value, where this error is no longer the next one's context
+        return b""
+    if len(payload) > _SCAN_BYTES and _is_plain(value):
+        return payload
+    return b"" if b"__main__" in payload else payload
 
 
 def _is_plain(value: Any, depth: int = 3) -> bool:

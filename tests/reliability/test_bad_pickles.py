@@ -21,6 +21,7 @@ from scaler import (
     TaskTimeoutError,
     WorkerDiedError,
 )
+from tests.reliability.executors import executors
 
 pytestmark = pytest.mark.usefixtures("by_value")
 
@@ -100,21 +101,10 @@ EXPECTED = {
 }
 
 
-def slots(client: Any) -> set[int]:
-    """Return the pids of both executors."""
-    while True:
-        futures = [client.submit(time.sleep, 0.005) for _ in range(2)]
-        for future in futures:
-            future.result(BOUND_S)
-        pids = {future.profiling_info().pid for future in futures}
-        if len(pids) == 2:
-            return pids
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("point", CELLS)
 def test_at_the_executor_it_ends_its_own_future_alone(client, point, kind):
-    before = slots(client)
+    before = executors(client)
     bystanders = [client.submit(pow, number, 2) for number in range(20)]
     limits = {"timeout": 0.2} if kind == "hang" else {}
     future = client.options(max_attempts=1, **limits).submit(*CELLS[point](kind))
@@ -124,7 +114,7 @@ def test_at_the_executor_it_ends_its_own_future_alone(client, point, kind):
     if kind == "raise":
         assert "on purpose" in str(error)
     assert [one.result(BOUND_S) for one in bystanders] == [number**2 for number in range(40)]
-    kept = before & slots(client)
+    kept = before & executors(client)
     if kind in {"raise", "exit", "recursion"}:
         assert kept == before
     else:
