@@ -11,7 +11,7 @@ from actors.actor import Actor
 from actors.core.asks import Asks, OpenAsk, late_error
 from actors.core.cell import Cell, CellState
 from actors.core.dead_letters import DeadLetters
-from actors.core.guardian import guardian_address
+from actors.core.guardian import WatchActor, guardian_address
 from actors.core.refs import RemoteRef
 from actors.core.timers import Timers
 from actors.core.watches import Watches
@@ -20,13 +20,14 @@ from actors.errors import (
     DeliveryError,
     ForkedProcessError,
     MailboxFullError,
+    NodeUnreachableError,
     SystemClosedError,
 )
 from actors.future import AskFuture, settle_all
 from actors.limits import RUNS_PER_TURN
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
-from actors.signals import DeadLetterReason, Terminated
+from actors.signals import DeadLetterReason, Terminated, TerminationReason
 from actors.supervision import Supervision
 
 Item = TypeVar("Item")
@@ -259,6 +260,16 @@ class NodeCore:
             item.sender.deliver(Reply(item.request, error))
         letter = item if type(item) is Envelope else Envelope(item.message)
         self.dead_letters.add(letter, address.name, why)
+
+    def unreachable(self, address: Address, item: Envelope | Reply, why: str) -> None:
+        """The node that an outgoing message is for is gone."""
+        if type(item) is Envelope and type(item.message) is WatchActor:
+            ref = self.resolve(item.message.address)
+            lost = Terminated(ref, TerminationReason.NODE_LOST, why)
+            item.message.watcher.deliver(Envelope(lost))
+            return
+        error = NodeUnreachableError(why)
+        self.undeliverable(address, item, error, DeadLetterReason.UNREACHABLE)
 
     def node_lost(self, name: str, error: DeliveryError) -> None:
         """Another node is gone: end the asks to it, tell the watchers of its actors."""

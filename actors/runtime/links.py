@@ -106,10 +106,10 @@ class Links:
         if address.node == self._node.name:
             self._stopped(address, item)
         elif self._route(address.node) is None:
-            self._unreachable(address, item, f"node {address.node} is gone")
+            self._node.unreachable(address, item, f"node {address.node} is gone")
         else:
-            why = f"the link to node {address.node} does not keep up"
-            self._unreachable(address, item, why)
+            error = NodeUnreachableError(f"the link to node {address.node} does not keep up")
+            self._node.undeliverable(address, item, error, DeadLetterReason.UNREACHABLE)
 
     def _encode(self, address: Address, item: Envelope | Reply) -> WireItem | None:
         try:
@@ -129,10 +129,6 @@ class Links:
         if stream is None and self.default_route is not None:
             stream = self._streams.get(self.default_route)
         return stream
-
-    def _unreachable(self, address: Address, item: Envelope | Reply, why: str) -> None:
-        reason = DeadLetterReason.UNREACHABLE
-        self._node.undeliverable(address, item, NodeUnreachableError(why), reason)
 
     def _stopped(self, address: Address, item: Envelope | Reply) -> None:
         error = ActorStoppedError(f"actor {address.name} has stopped")
@@ -163,7 +159,7 @@ class Links:
         for wire in frame.items:
             target = _address(frame.target, wire.target)
             item = self._item(frame.source, wire, f"a message for {target.name}", {})
-            self._unreachable(target, item, f"node {frame.target} is gone")
+            self._node.unreachable(target, item, f"node {frame.target} is gone")
 
     def _deliver(self, source: str, wire: WireItem, senders: dict[int, ActorRef]) -> None:
         """Open one item and put it into its mailbox.

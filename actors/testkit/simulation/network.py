@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.core.guardian import guardian_address
 from actors.core.node import OutsideRef
-from actors.errors import ActorStoppedError, AskTimeoutError, NodeUnreachableError
+from actors.errors import ActorStoppedError, AskTimeoutError
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
 from actors.signals import DeadLetterReason, Terminated
@@ -143,7 +143,6 @@ class Network:
 
     def _refuse(self, source: ActorRef | None, address: Address, item: Envelope | Reply) -> None:
         """Tell a sender what it knows already: the node is gone."""
-        error = NodeUnreachableError(f"node {address.node} is gone")
         core = self._core_of(source)
         with self.as_system():
-            core.undeliverable(address, item, error, DeadLetterReason.UNREACHABLE)
+            core.unreachable(address, item, f"node {address.node} is gone")
