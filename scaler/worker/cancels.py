@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scaler.worker.worker import Worker
 
 _LOST_ROW_CHECK_S = 0.01
+_REPEAT_S = 0.02
 
 
 class SignDue(LocalMessage, frozen=True):
@@ -51,6 +52,8 @@ class CancelOrder(msgspec.Struct):
     """Answered by a row, unless someone asked for a cancel meanwhile."""
     due_s: float = math.inf
     """When its grace ends, on the node's clock."""
+    is_repeated: bool = False
+    """The interrupt was sent a second time."""
     how: str = ""
     """Why it was killed."""
     unwound: TaskRow | None = None
@@ -163,8 +166,20 @@ class Cancels:
         worker.tell_rows(rows)
 
     def sign_due(self, ordinal: int) -> None:
-        """Kill a task that sits in C code: its handler has not even run."""
-        if self._worker.executor.answered() == ordinal:
+        """Interrupt once more, then kill a task that sits in C code: its handler has not even run.
+
+        A signal that comes after the last look at signals, but before a system call begins, does
+        not end that call: one time in some thousand a task that goes to sleep sleeps on.
+        """
+        executor, order = self._worker.executor, self.orders.get(ordinal)
+        if order is None or executor.answered() == ordinal:
+            return
+        if not order.is_repeated:
+            order.is_repeated = True
+            if max(self.orders) == ordinal:
+                executor.interrupt(ordinal)
+            if order.grace_s is None:
+                self._start_sign(ordinal, CANCEL_SIGN_S - _REPEAT_S)
             return
         if not self._kill(ordinal, ": it gave no sign of life"):
             self._start_sign(ordinal, _LOST_ROW_CHECK_S)
@@ -237,8 +252,8 @@ class Cancels:
         # the page has one word for the wish.
         if grace_s > 0 and ordinal == max(self.orders):
             worker.executor.interrupt(ordinal)
-        if grace_s > 0 and order.grace_s is None:
-            self._start_sign(ordinal, CANCEL_SIGN_S)
+        if grace_s > 0:
+            self._start_sign(ordinal, _REPEAT_S)
         self._limit(ordinal, order, grace_s)
 
     def _limit(self, ordinal: int, order: CancelOrder, grace_s: float) -> None:

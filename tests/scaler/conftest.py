@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -117,6 +118,10 @@ class Driven:
         ordinal = self.submit(fn, *args, **kwargs)
         self.bench.until(lambda: self.printed)
         self.port.interrupt(ordinal)
+        with contextlib.suppress(AssertionError):
+            self.bench.until(lambda: ordinal in self.rows or self.exited, BOUND_S / 4)
+        if ordinal not in self.rows:  # it came at the door of a system call: see `Cancels.sign_due`
+            self.port.interrupt(ordinal)
         return self.row(ordinal)
 
     def exit(self) -> ExecutorExited:

@@ -127,6 +127,30 @@ def test_a_task_that_gives_no_sign_of_life_is_killed_soon(slot):
     assert slot.rows() == []
 
 
+@pytest.mark.parametrize("grace_s", [None, 3.0])
+def test_an_interrupt_that_was_lost_is_sent_once_more(slot, grace_s):
+    slot.run(1)
+    slot.executor.begin()
+    answer = slot.cancel(1, grace_s=grace_s)
+    assert slot.executor.interrupts == [1]
+    slot.kit.advance(CANCEL_SIGN_S * 0.9)
+    assert slot.executor.interrupts == [1, 1]
+    slot.executor.unwind()
+    assert answer.reply == confirm(1, CANCELED)
+    slot.kit.advance(5.0)
+    assert (slot.executor.interrupts, slot.executor.kills) == ([1, 1], 0)
+    assert slot.is_at_rest()
+
+
+def test_a_task_that_gave_a_sign_of_life_is_interrupted_once(slot):
+    slot.run(1)
+    slot.executor.begin()
+    slot.cancel(1)
+    slot.executor.answer_interrupt()
+    slot.kit.advance(GRACE_S * 0.9)
+    assert slot.executor.interrupts == [1]
+
+
 def test_a_task_that_gave_a_sign_of_life_has_the_whole_grace(slot):
     slot.run(1)
     slot.executor.begin()
