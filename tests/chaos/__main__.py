@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import gc
 import logging
 import secrets
 import signal
@@ -24,6 +25,7 @@ import time
 from collections import Counter
 from random import Random
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -52,6 +54,8 @@ class Run:
         self._counts: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
         self._close_s: list[float] = []
+        self._memory_mb: list[float] = []
+        """Of this process, after each chapter."""
 
     def run(self, first: int) -> int:
         """Run chapters until the time is up or a promise is broken; return the exit status."""
@@ -92,6 +96,8 @@ class Run:
         self._counts += outcome.counts
         self._outcomes += outcome.outcomes
         self._close_s.append(outcome.close_s)
+        gc.collect()
+        self._memory_mb.append(psutil.Process().memory_info().rss / 1e6)
 
     def _print_table(self) -> None:
         table = Table(title="What was done, and what came of it", title_justify="left")
@@ -104,6 +110,8 @@ class Run:
             table.add_row(what, f"{number:,}")
         table.add_section()
         table.add_row("slowest close", f"{max(self._close_s, default=0.0):.2f} s")
+        first, last = self._memory_mb[0], self._memory_mb[-1]
+        table.add_row("memory after the first and the last chapter", f"{first:.0f}, {last:.0f} MB")
         self._console.print(table)
 
     def _accuse(self, complaints: list[str], command: str) -> None:
