@@ -204,6 +204,7 @@ class ClientFutureManager(Actor):
         """What was queued of a batch is gone; the rest is cancelled one by one, in what is left
         of the time.
         """
+        self._resolve()  # what has arrived in this turn is done, and can be given up
         dropped = []
         for task_id in answer.task_ids if isinstance(answer, TaskDropped) else ():
             entry = self.open.pop(task_id, None)

@@ -212,7 +212,7 @@ class SimClient:
         self.closed = True
         self._end_open(ClientClosedError("the client was closed"))
         truth, now_s = self.world.truth, self.world.sim.now()
-        if now_s - began_s > 2 * CLOSE_TIMEOUT_S + 1e-6:
+        if now_s - began_s > 2 * CLOSE_TIMEOUT_S + self.world.slack_s:
             truth.fail("close", f"closing client {self.number} took {now_s - began_s} s")
         answered = answer is not None and answer.exception() is None
         if answered and now_s - began_s < CLOSE_TIMEOUT_S and now_s < truth.broken_s:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
+
 from actors.testkit.simulation import Delays
 from scaler.protocol.tasks import DEFAULT_POLICY, TaskPolicy
 from tests.simulation.plans import (
@@ -13,6 +15,7 @@ from tests.simulation.plans import (
     CrashNode,
     Drop,
     Ending,
+    FailLaunches,
     FailStarts,
     Fault,
     FreezeExecutor,
@@ -33,8 +36,10 @@ from tests.simulation.plans import (
 FAULTS = ("kills", "freezes", "starts", "launchers", "pauses", "clocks", "stalls", "slow")
 ODDITIES = (
     "cancels", "batches", "styles", "errors", "pickles", "poison", "prints", "limits", "policies",
-    "drops", "closes", "leaves", "chunks", "hangs", "loops",
+    "drops", "closes", "leaves", "recycles", "memory", "chunks", "hangs", "loops",
 )  # fmt: skip
+MIB = 1 << 20
+_PAUSES_S = (*[0.01, 0.3, 3.0] * 5, 40.0)
 CALM = Delays(local_s=(0.0, 0.00005), remote_s=(0.0001, 0.0005), slow_share=0.0, stall_share=0.0)
 
 
@@ -64,8 +69,11 @@ def draw_options(random: Random) -> Options:
         hosts=hosts,
         delays=_draw_delays(random) if "slow" in kinds else CALM,
         start_s=random.choice((0.005, 0.05, 0.05, 0.5)),
+        kill_s=random.choice((0.0005, 0.0005, 0.02)),
         stall=random.choice((0.01, 0.1)) if "stalls" in kinds else 0.0,
         cancel_finished=random.random() < 0.7,
+        max_tasks_per_executor=random.choice((1, 5, 50)) if "recycles" in kinds else 0,
+        max_memory_per_executor=100 * MIB if "memory" in kinds else 0,
         credit_tasks=random.choice((5, 50, 1_000, 1_000, 1_000)),
         cancel_grace_s=random.choice((0.0, 0.02, 0.2, 1.0, 1.0, 1.0)),
         kinds=tuple(kinds),
@@ -86,7 +94,7 @@ def _draw_delays(random: Random) -> Delays:
 
 
 def _task_count(random: Random) -> int:
-    return random.choice((20, 60, 150, 200, 250, 300, 300, 400))
+    return random.choice((20, 100, 250, 300, 300, 350, 400, 500))
 
 
 # --- tasks ------------------------------------------------------------------------------------
@@ -109,7 +117,9 @@ def _draw_task(random: Random, options: Options) -> TaskPlan:
         prints=random.choice((1, 1, 3)) if "prints" in kinds and random.random() < 0.2 else 0,
         items=random.choice((2, 20)) if "chunks" in kinds and random.random() < 0.3 else 0,
         payload_bytes=random.choice((0, 10, 1_000)),
-        policy=_draw_policy(random) if "policies" in kinds else DEFAULT_POLICY,
+        rss_bytes=_draw_rss_bytes(random) if "memory" in kinds else 0,
+        leaks=random.random() < 0.3,
+        policy=_draw_policy(random, kinds) if "policies" in kinds else DEFAULT_POLICY,
         watched=random.random() < 0.8,
     )
 
@@ -134,14 +144,21 @@ def _draw_endings(random: Random, kinds: tuple[str, ...]) -> tuple[Ending, ...]:
     return (Ending.VALUE,)
 
 
-def _draw_policy(random: Random) -> TaskPolicy:
+def _draw_rss_bytes(random: Random) -> int:
+    return random.choice((0, 0, 0, 0, 0, 60, 60, 90, 150)) * MIB
+
+
+def _draw_policy(random: Random, kinds: tuple[str, ...]) -> TaskPolicy:
     if random.random() < 0.5:
         return DEFAULT_POLICY
+    limited = 0.3 if "limits" in kinds else 0.0
     return TaskPolicy(
         retries=random.choice((0, 0, 1, 2, 5)),
         backoff_s=random.choice((0.0, 0.0, 0.01, 0.1)),
         jitter=random.choice((0.0, 0.25, 1.0)),
         max_attempts=random.choice((1, 2, 3, 3)),
+        timeout_s=random.choice((0.002, 0.02, 0.2)) if random.random() < limited else None,
+        deadline_s=random.choice((0.005, 0.05, 0.3, 2.0)) if random.random() < limited else None,
     )
 
 
@@ -175,11 +192,13 @@ def _draw_reactions(
     kinds = options.kinds
     ops: list[Op] = []
     if "cancels" in kinds:
-        ops += [
+        cancels = [
             _draw_cancel(random, options, client, (place,), at_s)
             for place in burst
             for _ in range(random.choice((0, 0, 0, 1, 1, 2)))
         ]
+        ops += cancels
+        ops += [_draw_second(random, op) for op in cancels if random.random() < 0.25]
     if "batches" in kinds and random.random() < 0.5:
         some = tuple(sorted(random.sample(burst, random.randint(1, len(burst)))))
         ops.append(_draw_cancel(random, options, client, some, at_s))
@@ -200,6 +219,17 @@ def _draw_cancel(
         timeout_s=random.choice((30.0, 30.0, 30.0, 0.0, 0.001, 0.1)),
         grace_s=random.choice((None, None, None, 0.0, 0.01, 0.5)),
         unconfirmed="loops" in options.kinds and random.random() < 0.2,
+    )
+
+
+def _draw_second(random: Random, first: Cancel) -> Cancel:
+    """The same user, or another thread of his, cancels again at nearly the same time."""
+    return msgspec.structs.replace(
+        first,
+        at_s=first.at_s + random.choice((0.0, 0.0003, 0.003)) * random.random(),
+        force=random.random() < 0.6,
+        timeout_s=random.choice((30.0, 30.0, 0.001)),
+        grace_s=random.choice((None, None, 0.0)),
     )
 
 
@@ -240,7 +270,9 @@ def _draw_faults(random: Random, options: Options, last_s: float) -> tuple[Fault
         for _ in some(3):
             number, when_s = worker(), at_s()
             faults += [
-                FailStarts(at_s=when_s, worker=number, times=random.randint(1, 4)),
+                random.choice((FailStarts, FailStarts, FailLaunches))(
+                    at_s=when_s, worker=number, times=random.randint(1, 4)
+                ),
                 KillExecutor(at_s=when_s, worker=number),
             ]
     if "launchers" in kinds:
@@ -248,9 +280,7 @@ def _draw_faults(random: Random, options: Options, last_s: float) -> tuple[Fault
         faults += [KillLauncher(at_s=at_s(), host=random.randrange(hosts)) for _ in some(2)]
     if "pauses" in kinds:
         faults += [
-            PauseNode(
-                at_s=at_s(), node=random.randrange(nodes), for_s=random.choice((0.01, 0.3, 3.0))
-            )
+            PauseNode(at_s=at_s(), node=random.randrange(nodes), for_s=random.choice(_PAUSES_S))
             for _ in some(4)
         ]
     if "clocks" in kinds:

@@ -72,8 +72,10 @@ class SimExecutor:
         self._pipe: list[ExecutorUp | TaskRow | TaskOutput] = []
         self._is_read = False
         """Somebody is on the way to read what is in the pipe."""
-        self._is_doomed = False
-        """A kill is on its way."""
+        self._doom: How | None = None
+        """What the death is that is on its way."""
+        self._base_rss_bytes = self._peak_rss_bytes = BASE_RSS_BYTES
+        self._begun = 0
         self._step: Any = None
         self._step_due_s = 0.0
         self._step_does: Callable[[], None] = self._claim
@@ -128,7 +130,8 @@ class SimExecutor:
         run = self._run
         if self.is_closed or self.stage is Stage.DEAD:
             return 0
-        return BASE_RSS_BYTES if run is None else max(BASE_RSS_BYTES, run.plan.rss_bytes)
+        needed = 0 if run is None else run.plan.rss_bytes
+        return max(self._base_rss_bytes, needed)
 
     def answered(self) -> int:
         return 0 if self.is_closed else self._answered
@@ -139,10 +142,9 @@ class SimExecutor:
             self._sim.after(self._delay_s(), self._signal)
 
     def kill(self) -> None:
-        if self.stage is Stage.DEAD or self._is_doomed:
+        if self.stage is Stage.DEAD or self._doom is not None:
             return
-        self._is_doomed = True
-        self._truth.kill_wanted(self._run, self.rss_bytes())
+        self._doom = self._truth.kill_wanted(self._run, self.rss_bytes())
         self._sim.after(self._host.kill_delay_s(), self._killed)
 
     def close(self) -> None:
@@ -194,10 +196,13 @@ class SimExecutor:
         assert self._task is not None
         ordinal = self._running = self._armed
         self._started_s = self._host.clock()
+        self._begun += 1
+        self._truth.check_recycled(self, self._begun)
         run = self._run = self._truth.begin(self, ordinal, self._task)
         self.stage = Stage.RUNNING
         for _ in range(run.plan.prints):
             self._write(TaskOutput(run.task_id, "stdout", f"{run.task_id}\n"))
+        self._peak_rss_bytes = max(self._peak_rss_bytes, self.rss_bytes())
         if self._wish == ordinal:
             self._hit()
         elif run.ending is not Ending.NEVER:
@@ -233,7 +238,7 @@ class SimExecutor:
             started_s=self._started_s,
             ended_s=self._host.clock(),
             cpu_s=0.0,
-            rss_bytes=self.rss_bytes(),
+            rss_bytes=self._peak_rss_bytes,
             worker=self.worker,
             pid=self.pid,
             attempt=task.attempt,
@@ -258,6 +263,8 @@ class SimExecutor:
 
     def _put_back(self) -> None:
         """Ready for the next task."""
+        if self._run is not None and self._run.plan.leaks:
+            self._base_rss_bytes = self.rss_bytes()
         self._run = self._task = None
         self._running = 0
         self._claim()
@@ -373,7 +380,7 @@ class SimExecutor:
 
     def _killed(self) -> None:
         if self.stage is not Stage.DEAD:
-            self._die("killed by SIGKILL", None, 9, How.KILLED)
+            self._die("killed by SIGKILL", None, 9, self._doom or How.KILLED)
 
     def _die(self, cause: str, code: int | None, signal: int | None, how: How) -> None:
         """The process is gone. What it has written is read before that is told."""

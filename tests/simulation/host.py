@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from actors import ActorRef, LocalMessage
+from actors import ActorRef, LaunchError, LocalMessage
 from tests.simulation.executor import SimExecutor
 from tests.simulation.plans import Options
 from tests.simulation.truth import Truth
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from actors.testkit.simulation import SimulatedNode, Simulation
 
 _STALL_S = (0.001, 0.02, 0.2)
-_KILL_S = 0.0005
 _READ_S = 0.0001
 _RELAUNCH_S = 0.05
 
@@ -31,6 +30,8 @@ class SimHost:
         """Those that live or are not yet reaped."""
         self.failing: dict[str, int] = {}
         """How many of the next starts fail, by worker."""
+        self.refusing: dict[str, int] = {}
+        """How many of the next launches do."""
         self.clock = sim.now
         self._pid = 1_000
         self._launcher_since_s = 0.0
@@ -40,6 +41,9 @@ class SimHost:
         before = self.truth.alive.get(worker)
         if before is not None and before in self.executors:
             self.truth.fail("capacity", f"{worker} starts an executor beside {before}")
+        if self._fails(self.refusing, worker):
+            self.truth.marks["an executor was not launched"] += 1
+            raise LaunchError("by plan")
         # From the node's own thread, so not through the network.
         own: ActorRef = tell.__self__  # type: ignore[attr-defined]
         executor = SimExecutor(self, number, worker, lambda event: self.sim.tell(own, event, own))
@@ -77,12 +81,14 @@ class SimHost:
 
     def start_fails(self, worker: str) -> bool:
         """Whether this start fails."""
-        left = self.failing.get(worker, 0)
-        if not left:
-            return False
-        self.failing[worker] = left - 1
-        self.truth.marks["an executor did not start"] += 1
-        return True
+        fails = self._fails(self.failing, worker)
+        if fails:
+            self.truth.marks["an executor did not start"] += 1
+        return fails
+
+    def _fails(self, left: dict[str, int], worker: str) -> bool:
+        left[worker] = left.get(worker, 0) - 1
+        return left[worker] >= 0
 
     def stalls(self) -> bool:
         """Whether an executor loses the processor here."""
@@ -97,7 +103,7 @@ class SimHost:
 
     def kill_delay_s(self) -> float:
         """From the wish to kill to the end, and again until it is reaped."""
-        return _KILL_S * 2 * self.sim.random.random()
+        return self.options.kill_s * 2 * self.sim.random.random()
 
     def read_later(self, read: Callable[..., Any], *args: Any) -> None:
         """Have the node's thread read a pipe, when it gets to it."""

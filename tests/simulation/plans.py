@@ -101,6 +101,8 @@ class TaskPlan(Plan, frozen=True, kw_only=True):
     payload_bytes: int = 10
     rss_bytes: int = 0
     """Its executor's memory grows to this."""
+    leaks: bool = False
+    """And stays so."""
     policy: TaskPolicy = DEFAULT_POLICY
     watched: bool = True
     """Somebody waits for its future."""
@@ -179,6 +181,13 @@ class FailStarts(Act, frozen=True, kw_only=True):
     times: int
 
 
+class FailLaunches(Act, frozen=True, kw_only=True):
+    """The next executors of a worker cannot even be launched."""
+
+    worker: int
+    times: int
+
+
 class KillLauncher(Act, frozen=True, kw_only=True):
     """All executors of a host go, by nobody's fault."""
 
@@ -207,7 +216,14 @@ class CrashNode(Act, frozen=True, kw_only=True):
 
 Op = Submit | Cancel | Drop | Close | Leave | Look
 Fault = (
-    KillExecutor | FreezeExecutor | FailStarts | KillLauncher | PauseNode | JumpClock | CrashNode
+    KillExecutor
+    | FreezeExecutor
+    | FailStarts
+    | FailLaunches
+    | KillLauncher
+    | PauseNode
+    | JumpClock
+    | CrashNode
 )
 
 
@@ -222,6 +238,8 @@ class Options(Plan, frozen=True, kw_only=True):
     delays: Delays = Delays()
     start_s: float = 0.05
     """Typical time until an executor is up."""
+    kill_s: float = 0.0005
+    """Typical time from the wish to kill to the end."""
     stall: float = 0.0
     """Part of the executors' steps before which they lose the processor."""
     cancel_finished: bool = True

@@ -63,15 +63,14 @@ def run_script(script: Script, seed: int, *, keep_trace: bool = False) -> Outcom
 def judge(world: World, seed: int) -> Outcome:
     """Run a world to its end."""
     failure = None
-    log = logging.getLogger("actors")
-    level = log.level
-    log.setLevel(logging.CRITICAL + 1)  # it says what failed: here that is often meant to
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # they say what failed: here that is often meant to
     try:
         world.run()
     except SimulationError as error:
         failure = failure_of(world, seed, error)
     finally:
-        log.setLevel(level)
+        logging.disable(before)
     script, sim = world.script, world.sim
     digest = failure.digest if failure is not None else sim.digest()
     return Outcome(seed, len(script.tasks), sim.events, digest, dict(world.truth.marks), failure)
@@ -79,7 +78,7 @@ def judge(world: World, seed: int) -> Outcome:
 
 def failure_of(world: World, seed: int, error: SimulationError) -> Failure:
     """Return what failed, by the oracle's word if an actor only passed it on."""
-    cause = error.__cause__ if isinstance(error.__cause__, InvariantError) else error
+    cause = world.truth.failed or error
     return Failure(
         seed=seed,
         invariant=cause.invariant if isinstance(cause, InvariantError) else type(cause).__name__,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from actors.testkit.simulation import InvariantError
 from scaler.limits import BLAMELESS_LOSSES
-from scaler.protocol.tasks import Task
+from scaler.protocol.tasks import RowStatus, Task, TaskRow
 from tests.simulation.plans import FINAL, Ending, TaskPlan
 
 if TYPE_CHECKING:
@@ -30,11 +30,23 @@ class How(Enum):
     DIED = "ended its process"
     CRASHED = "process was killed by something else"
     KILLED = "killed by its worker"
+    TOO_LARGE = "killed over the memory limit"
     LOST = "process went with its launcher"
 
 
 ENDED = (How.VALUE, How.RAISED, How.INTERRUPTED)
-BLAMED = (How.DIED, How.CRASHED, How.KILLED)
+BLAMED = (How.DIED, How.CRASHED)
+"""Ends of a process that count against the task; one that is stopped is never run again."""
+
+
+_TRULY = {
+    RowStatus.SUCCEEDED: (How.VALUE,),
+    RowStatus.FAILED: (How.RAISED,),
+    RowStatus.INTERRUPTED: (How.INTERRUPTED,),
+    RowStatus.WORKER_DIED: (*BLAMED, How.TOO_LARGE, How.LOST),
+    RowStatus.LOST: (How.LOST, How.TOO_LARGE),
+}
+"""What must have happened to an attempt of which a row tells."""
 
 
 class Run:
@@ -122,11 +134,18 @@ class Truth:
         """What was seen to happen: over many seeds, all of it must happen sometimes."""
         self.broken_s = math.inf
         """When something ended that breaks the cluster."""
+        self.failed: InvariantError | None = None
+        """The first thing that was wrong: callbacks may not let it through."""
         self.memory_limit_bytes = 0
+        self.max_tasks = 0
+        """Per executor; 0: any number."""
+        self.stop_s = math.inf
+        """How long it may take to stop a task, from the wish to the end."""
 
     def fail(self, invariant: str, detail: str) -> NoReturn:
         """Something that must hold does not."""
-        raise InvariantError(invariant, detail)
+        self.failed = self.failed or InvariantError(invariant, detail)
+        raise self.failed
 
     # --- users ------------------------------------------------------------------------------
 
@@ -149,6 +168,30 @@ class Truth:
         if task.running is not None:
             self.fail("stopped", f"{what}, but it runs: {task}")
         task.no_more_since = task.no_more_since or what
+
+    # --- what is told -----------------------------------------------------------------------
+
+    def came_back(self, task_ids: tuple[int, ...]) -> None:
+        """A worker says that these have not begun there."""
+        for task_id in task_ids:
+            if self.tasks[task_id].running is not None and self.now() < self.broken_s:
+                self.fail("recall", f"returned, but it runs: {self.tasks[task_id]}")
+
+    def started(self, task_ids: tuple[int, ...]) -> None:
+        """It is said that these run."""
+        for task_id in task_ids:
+            if not self.tasks[task_id].runs:
+                self.fail("running", f"said to run, but it never began: {self.tasks[task_id]}")
+
+    def told(self, row: TaskRow) -> None:
+        """A row is on its way: it must say what became of the attempt."""
+        truly = _TRULY.get(row.status)
+        if truly is None or self.broken_s <= self.now():
+            return
+        task = self.tasks[row.task_id]
+        run = task.runs[row.attempt - 1] if row.attempt <= len(task.runs) else None
+        if run is None or run.how not in truly:
+            self.fail("rows", f"{row} is not what happened: {task}")
 
     # --- executors --------------------------------------------------------------------------
 
@@ -180,39 +223,54 @@ class Truth:
         if last.how is How.RAISED:
             if last.ending in FINAL or task.count(How.RAISED) > policy.retries:
                 self.fail("attempts", f"it starts again, after its last retry: {task}")
-        elif last.how is How.LOST:
-            if policy.max_attempts == 1 or task.count(How.LOST) > BLAMELESS_LOSSES:
-                self.fail("attempts", f"it starts again, after its last loss: {task}")
-        elif last.how in BLAMED:
-            if task.count(*BLAMED) >= policy.max_attempts:
+        elif last.how is How.LOST or last.how is How.TOO_LARGE or last.how in BLAMED:
+            blameless = task.count(How.LOST)  # one that is too large may be to blame, or not
+            is_last = task.count(*BLAMED) >= policy.max_attempts or policy.max_attempts == 1
+            if is_last or blameless > BLAMELESS_LOSSES:
                 self.fail("attempts", f"it starts again, after its last attempt: {task}")
         else:
             self.fail("attempts", f"it starts again, though it has ended: {task}")
 
     def end(self, run: Run, how: How) -> None:
         """A run came to an end of its own, or unwound."""
-        run.how, run.ended_s = how, self.now()
+        self._note_end(run, how)
         if how is How.INTERRUPTED and not self._may_be_stopped(run):
             self.fail("innocent", f"interrupted, and nobody wanted that: {self.tasks[run.task_id]}")
 
-    def kill_wanted(self, run: Run | None, rss_bytes: int) -> None:
+    def kill_wanted(self, run: Run | None, rss_bytes: int) -> How:
         """A worker kills its executor: what runs there must be what is to be stopped."""
-        if run is None or run.how is not None or self._may_be_stopped(run):
-            return
-        if 0 < self.memory_limit_bytes < rss_bytes:
-            self.marks["killed over its memory limit"] += 1
-            return
-        self.fail("innocent", f"killed, and nobody wanted that: {self.tasks[run.task_id]}")
+        if run is not None and run.how is None:
+            if 0 < self.memory_limit_bytes < rss_bytes:
+                return How.TOO_LARGE
+            if not self._may_be_stopped(run):
+                self.fail("innocent", f"killed, and nobody wanted that: {self.tasks[run.task_id]}")
+        return How.KILLED
+
+    def check_recycled(self, executor: SimExecutor, begun: int) -> None:
+        """An executor begins another task: is it still allowed to?"""
+        if 0 < self.max_tasks < begun:
+            self.fail("recycling", f"{executor} begins task {begun} of {self.max_tasks}")
 
     def die(self, executor: SimExecutor, run: Run | None, how: How) -> None:
         """A process is gone."""
         if run is not None and run.how is None:
-            run.how, run.ended_s = how, self.now()
+            self._note_end(run, how)
             self.marks[f"a task's {how.value}"] += 1
             if self.tasks[run.task_id].forced_s < self.now() and how is not How.KILLED:
                 self.marks["an executor died while its task was being cancelled"] += 1
         elif executor.has_claims:
             self.marks["an executor died with claims"] += 1
+
+    def _note_end(self, run: Run, how: How) -> None:
+        """Write down how a run ended; one with a limit must not have gone on for long."""
+        run.how, run.ended_s = how, self.now()
+        task = self.tasks[run.task_id]
+        policy = task.plan.policy
+        limit_s = math.inf if policy.timeout_s is None else run.began_s + policy.timeout_s
+        if policy.deadline_s is not None:
+            limit_s = min(limit_s, max(run.began_s, task.submitted_s + policy.deadline_s))
+        if run.ended_s > limit_s + self.stop_s and run.ended_s < self.broken_s:
+            self.fail("timeout", f"it ran until {run.ended_s}, long after {limit_s}: {task}")
 
     def _may_be_stopped(self, run: Run) -> bool:
         """Whether somebody wants the run to end: a user, the end of one, or one of its limits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from scaler.client.future import CancelOutcome, ScalerFuture
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Outcome = CancelOutcome
 
 EPSILON_S = 1e-6
+LOSSES = (*BLAMED, How.LOST, How.TOO_LARGE)
 
 
 def check_future(client: SimClient, future: ScalerFuture) -> None:
@@ -70,11 +72,13 @@ def _check_own_error(truth: Truth, error: BaseException, task: TaskTruth) -> Non
 
 def _check_died(truth: Truth, error: BaseException, task: TaskTruth) -> None:
     """Its executors died under it, as often as it may be, and the error names each time."""
-    lost = [run for run in task.runs if run.how in BLAMED or run.how is How.LOST]
+    lost = [run for run in task.runs if run.how in LOSSES]
     if truth.broken_s <= truth.now():
         return
     allowed = task.plan.policy.max_attempts
-    often = task.count(*BLAMED) >= allowed or task.count(How.LOST) >= BLAMELESS_LOSSES
+    often = (
+        task.count(*BLAMED, How.TOO_LARGE) >= allowed or task.count(How.LOST) >= BLAMELESS_LOSSES
+    )
     if not lost or lost[-1] is not task.runs[-1] or not (often or allowed == 1):
         truth.fail("innocent", f"{error!r} for {task}")
     missing = [run for run in lost if f"attempt {run.number}" not in str(error)]
@@ -110,7 +114,23 @@ def _check_cancelled(client: SimClient, future: ScalerFuture, task: TaskTruth) -
     works = truth.now() < truth.broken_s and not client.closing
     if outcome is Outcome.NOT_FOUND and works and not _answer_was_late(client, future):
         truth.fail("cancel", f"{future!r}, in a cluster that works: {task}")
+    if outcome is Outcome.TIMEOUT and not _has_waited(client, future):
+        truth.fail("cancel", f"{future!r}, and nobody has waited so long: {task}")
     truth.marks[f"cancelled: {outcome.value}" if outcome else "?"] += 1
+
+
+def _has_waited(client: SimClient, future: ScalerFuture) -> bool:
+    """Whether somebody's patience may have come to an end."""
+    now_s = client.world.sim.now()
+    return (
+        client.closing
+        or future.task_id in client.unconfirmed
+        or any(
+            now_s >= call.began_s + call.op.timeout_s - EPSILON_S
+            for call in client.calls
+            if any(future is one for one, _, _ in call.futures)
+        )
+    )
 
 
 def _answer_was_late(client: SimClient, future: ScalerFuture) -> bool:
@@ -127,7 +147,8 @@ def check_cancel(client: SimClient, call: CancelCall) -> None:
     """`cancel` returns: is each future what the table says?"""
     truth = client.world.truth
     took_s = truth.now() - call.began_s
-    if took_s > call.op.timeout_s + client.world.slack_s:
+    patience_s = min(call.op.timeout_s, truth.stop_s if call.op.force else math.inf)
+    if took_s > patience_s + client.world.slack_s:
         truth.fail("asks", f"{call.op} took {took_s} s")
     for future, was_done, was_cancelled in call.futures:
         outcome = future.cancel_outcome

@@ -6,9 +6,11 @@ import math
 from functools import partial
 from typing import Any
 
+from actors import ActorRef
 from actors.testkit.simulation import Event, SimulatedNode, Simulation
 from scaler.client.future import ScalerFuture
 from scaler.errors import ClusterStartError
+from scaler.limits import CANCEL_SIGN_S, CLOSE_GRACE_S
 from scaler.overseer import Overseer
 from scaler.protocol.tasks import (
     GetStatus,
@@ -18,6 +20,7 @@ from scaler.protocol.tasks import (
     TaskDropped,
     TaskResult,
     TaskReturned,
+    TaskStarted,
 )
 from scaler.scheduler.scheduler import Scheduler
 from scaler.worker.options import WorkerOptions
@@ -36,6 +39,11 @@ EVENTS_PER_TASK = 500
 """More mean that something goes round in circles."""
 
 
+def may_fail(_: ActorRef, error: Exception) -> bool:
+    """Whether an actor may fail so: a worker whose executors do not start says that it does."""
+    return isinstance(error, ClusterStartError)
+
+
 class World:
     """A script, set up and ready to run.
 
@@ -47,18 +55,27 @@ class World:
         clients: by number, from 0.
     """
 
-    def __init__(self, script: Script, seed: int, *, keep_trace: bool = False) -> None:
-        """Make the actors; nothing runs yet."""
+    def __init__(
+        self,
+        script: Script,
+        seed: int,
+        *,
+        keep_trace: bool = False,
+        sim: Simulation | None = None,
+    ) -> None:
+        """Make the actors, in `sim` if it is given; nothing runs yet."""
         options = script.options
         self.script = script
-        self.sim = Simulation(
+        self.sim = sim or Simulation(
             seed,
             delays=options.delays,
-            expect_failures=lambda _, error: isinstance(error, ClusterStartError),
+            expect_failures=self._may_fail,
             keep_trace=keep_trace,
         )
         self.truth = Truth(self.sim.now)
         self.truth.memory_limit_bytes = options.max_memory_per_executor
+        self.truth.max_tasks = options.max_tasks_per_executor
+        self.truth.stop_s = self._longest_stop_s()
         self.resolved: list[tuple[SimClient, ScalerFuture]] = []
         self.sim.on_event(self._check)
         many = options.hosts > 0
@@ -126,8 +143,22 @@ class World:
         """What slow messages and nodes that stand still may add to a bound."""
         delays = self.script.options.delays
         way_s = (delays.remote_s[1] + delays.slow_s[1]) + delays.stall_s[1]
-        pauses = [act.for_s for act in self.script.faults if isinstance(act, plans.PauseNode)]
+        # A node that stood still for long moves its deadlines by that.
+        pauses = [2 * act.for_s for act in self.script.faults if isinstance(act, plans.PauseNode)]
         return 6 * way_s + sum(pauses) + delays.detect_s[1] + 0.01
+
+    def _longest_stop_s(self) -> float:
+        """How long it may take until a task is stopped that must be."""
+        options = self.script.options
+        graces = [op.grace_s or 0.0 for op in self.script.ops if isinstance(op, plans.Cancel)]
+        grace_s = max(options.cancel_grace_s, *graces, CLOSE_GRACE_S)
+        return (
+            grace_s
+            + CANCEL_SIGN_S
+            + 4 * options.kill_s
+            + self.slack_s
+            + (1.0 if options.stall else 0.1)
+        )
 
     def break_off(self, error: Exception) -> None:
         """The cluster has ended by itself."""
@@ -135,6 +166,11 @@ class World:
         self.truth.marks["the cluster broke"] += 1
         for client in self.clients:
             client.break_off(error)
+
+    def _may_fail(self, _: object, error: Exception) -> bool:
+        """A worker whose executors do not start gives up, and that breaks the cluster."""
+        self.broken_now()
+        return isinstance(error, ClusterStartError)
 
     def broken_now(self) -> None:
         """From now on futures may end with `ClusterBrokenError`."""
@@ -171,6 +207,9 @@ class World:
             case plans.FailStarts():
                 failing = self.host_of(fault.worker).failing
                 failing[f"worker-{fault.worker}"] = fault.times
+            case plans.FailLaunches():
+                refusing = self.host_of(fault.worker).refusing
+                refusing[f"worker-{fault.worker}"] = fault.times
             case plans.KillLauncher():
                 self.hosts[fault.host].kill_launcher()
             case plans.PauseNode():
@@ -201,6 +240,8 @@ class World:
     # --- at each step -----------------------------------------------------------------------
 
     def _check(self, event: Event) -> None:
+        if self.truth.failed is not None:
+            raise self.truth.failed
         message = event.message
         kind = type(message)
         if kind is TaskCancelConfirm:
@@ -212,8 +253,14 @@ class World:
                 self.truth.promised(task_id, "it was dropped from the queue")
         elif kind is TaskReturned:
             self.truth.marks["tasks came back"] += 1
-        elif kind is TaskResult and event.kind == "reply":
-            self.truth.marks["a result answered a cancel"] += 1
+            self.truth.came_back(message.task_ids)
+        elif kind is TaskResult:
+            if event.kind == "reply":
+                self.truth.marks["a result answered a cancel"] += 1
+            for row in message.rows:
+                self.truth.told(row)
+        elif kind is TaskStarted:
+            self.truth.started(message.task_ids)
         if self.resolved:
             resolved, self.resolved = self.resolved, []
             for client, future in resolved:

@@ -13,6 +13,7 @@ from scaler.protocol.tasks import (
     TaskCancel,
     TaskCancelConfirm,
     TaskDrop,
+    TaskDropped,
     TaskResult,
     TaskStarted,
 )
@@ -436,6 +437,18 @@ def test_a_result_that_is_faster_than_the_drop_of_its_batch_decides(office):
     assert futures[0].cancel_outcome is CancelOutcome.RELEASED
     assert futures[1].cancel_outcome is CancelOutcome.CANCELED
     assert office.is_at_rest()
+
+
+def test_a_result_of_the_same_turn_as_the_drop_of_its_batch_is_given_up(office):
+    futures = office.submit(2)
+    answer = office.ask_cancel(*futures)
+    drop = office.kit.take_asked(TaskDrop)
+    manager = office.kit.actor
+    manager.take_rows([row_of(futures[0])])  # the turn ends after the answer
+    drop.answer(TaskDropped((futures[1].task_id,)))
+    assert answer.replied
+    assert_cancelled(futures[0], CancelOutcome.RELEASED)
+    assert_cancelled(futures[1], CancelOutcome.CANCELED)
 
 
 def test_who_cancels_one_of_a_batch_that_is_dropped_is_answered_too(office):
