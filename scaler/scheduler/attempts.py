@@ -144,7 +144,7 @@ class Attempts:
     ) -> tuple[TaskEvent, TaskRow]:
         """Its executor has gone. One that was stopped anyway is not run again."""
         policy = record.task.policy or DEFAULT_POLICY
-        past.losses.append(f"attempt {row.attempt}: {row.payload.decode(errors='replace')}")
+        past.losses.append(f"attempt {row.attempt} {row.payload.decode(errors='replace')}")
         if row.status is RowStatus.LOST:
             past.blameless += 1
         blamed = len(past.losses) - past.blameless

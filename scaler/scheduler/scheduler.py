@@ -210,7 +210,7 @@ class Scheduler(Actor):
         worker = self.workers.pop(message.ref, None)
         if worker is not None:
             worker.credit = 0  # no more tasks
-            cause = f"{worker.name} has ended: {message.cause or message.reason.value}"
+            cause = f"on {worker.name}, which has ended: {message.cause or message.reason.value}"
             for record in reversed(list(worker.outstanding.values())):
                 self._lose(worker, record, cause)
         for client in list(self.clients.values()):

@@ -44,9 +44,6 @@ def attempt_row(
 
 
 def death_text(task: Task, item: int, cause: str, worker: str, pid: int) -> str:
-    """Say which executor died, how, and what it ran; further lines of `cause` stay the last."""
-    where = f" at item {item} of its chunk" if task.chunked else ""
-    return (
-        f"the executor (worker {worker}, pid {pid}) died while it ran task {task.task_id}"
-        f"{where}, attempt {task.attempt}: {cause}"
-    )
+    """Say whose executor died while it ran `task`, and how; further lines of `cause` stay last."""
+    where = f", at item {item} of its chunk" if task.chunked else ""
+    return f"on {worker}, pid {pid}{where}: {cause}"

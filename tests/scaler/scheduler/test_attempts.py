@@ -153,15 +153,17 @@ def test_a_lost_attempt_is_run_again_before_all_others(desk):
 def test_after_three_losses_the_error_lists_the_cause_of_each(desk):
     client, worker = desk.connect(), desk.add_worker()
     desk.submit(1)
-    for attempt, cause in enumerate((b"exit code 3", b"SIGSEGV", b"SIGKILL"), start=1):
+    for attempt, cause in enumerate(
+        (b"on w1: exit code 3", b"on w2: SIGSEGV", b"on w1: SIGKILL"), start=1
+    ):
         desk.end(worker, row(1, DIED, attempt=attempt, payload=cause))
     (told,) = desk.results_to(client)
     assert told.status is DIED
     assert text_of(told).splitlines() == [
         (f"task {task_id(1)} lost its executor 3 times; 3 attempts are allowed (`max_attempts`)"),
-        "attempt 1: exit code 3",
-        "attempt 2: SIGSEGV",
-        "attempt 3: SIGKILL",
+        "attempt 1 on w1: exit code 3",
+        "attempt 2 on w2: SIGSEGV",
+        "attempt 3 on w1: SIGKILL",
     ]
     assert desk.is_at_rest()
 
@@ -215,7 +217,7 @@ def test_what_may_run_once_is_not_run_again_whoever_is_to_blame(desk, status):
     desk.end(worker, row(1, status, payload=b"SIGKILL"))
     (told,) = desk.results_to(client)
     assert told.status is DIED
-    assert "attempt 1: SIGKILL" in text_of(told)
+    assert "attempt 1 SIGKILL" in text_of(told)
     assert desk.sent_to(worker) == [1]
 
 

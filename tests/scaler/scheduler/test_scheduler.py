@@ -495,7 +495,7 @@ def test_what_may_run_once_fails_with_the_worker_that_had_it(desk):
     desk.kit.terminate(worker)
     (told,) = desk.results_to(client)
     assert told.status is RowStatus.WORKER_DIED
-    assert b"worker-1 has ended: stopped" in told.payload
+    assert b"on worker-1, which has ended: stopped" in told.payload
     assert desk.is_at_rest()
 
 

@@ -259,10 +259,7 @@ def test_the_task_that_ran_is_blamed_and_those_that_had_not_begun_go_back(slot):
     first, died = slot.rows()
     assert (first.task_id, first.status) == (1, RowStatus.SUCCEEDED)
     assert (died.task_id, died.status, died.ordinal) == (2, RowStatus.WORKER_DIED, 2)
-    assert died.payload.decode() == (
-        "the executor (worker worker-1, pid 1001) died while it ran task 2, attempt 1: "
-        "killed by SIGSEGV"
-    )
+    assert died.payload.decode() == ("on worker-1, pid 1001: killed by SIGSEGV")
     assert slot.returned() == [3, 4]
     assert slot.executors[0].closed
     assert len(slot.executors) == 2
@@ -277,7 +274,7 @@ def test_the_item_of_a_chunk_is_named(slot):
     slot.executor.page_item = 5
     slot.executor.exit()
     (row,) = slot.rows()
-    assert b"ran task 1 at item 5 of its chunk, attempt 1: killed by SIGKILL" in row.payload
+    assert b"pid 1001, at item 5 of its chunk: killed by SIGKILL" in row.payload
 
 
 def test_a_task_that_was_claimed_but_had_not_begun_is_not_blamed(slot):

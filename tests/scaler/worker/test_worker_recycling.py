@@ -164,7 +164,7 @@ def test_a_task_that_takes_too_much_memory_is_killed_and_blamed(slot):
     (row,) = slot.rows()
     assert (row.task_id, row.status) == (1, RowStatus.WORKER_DIED)
     assert row.payload.decode() == (
-        "the executor (worker worker-1, pid 1001) died while it ran task 1, attempt 1: "
+        "on worker-1, pid 1001: "
         "its memory of 1.2 GiB is above max_memory_per_executor of 1.0 GiB\nits last line"
     )
     assert row.ended_s - row.started_s == pytest.approx(0.111)
@@ -336,10 +336,7 @@ def test_a_task_whose_executor_went_with_the_launcher_is_lost_and_not_blamed():
     slot.executor.exit("its launcher was killed by SIGKILL", blameless=True)
     (row,) = slot.rows()
     assert (row.task_id, row.status) == (1, RowStatus.LOST)
-    assert row.payload.decode() == (
-        "the executor (worker worker-1, pid 1001) died while it ran task 1, attempt 1: "
-        "its launcher was killed by SIGKILL"
-    )
+    assert row.payload.decode() == ("on worker-1, pid 1001: its launcher was killed by SIGKILL")
     assert row.ended_s - row.started_s == pytest.approx(0.005)
     assert slot.returned() == [2]
 
