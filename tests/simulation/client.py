@@ -171,7 +171,7 @@ class SimClient:
         """The call of `cancel` returns to the user."""
         if self.gone:
             return
-        if answer is not None and answer.exception() is not None:
+        if answer is not None and self.world.has_failed(answer):
             self._give_up(own)
         call.returned_s = self.world.sim.now()
         for future, was_done, _ in call.futures:
@@ -214,7 +214,7 @@ class SimClient:
         truth, now_s = self.world.truth, self.world.sim.now()
         if now_s - began_s > 2 * CLOSE_TIMEOUT_S + self.world.slack_s:
             truth.fail("close", f"closing client {self.number} took {now_s - began_s} s")
-        answered = answer is not None and answer.exception() is None
+        answered = answer is not None and not self.world.has_failed(answer)
         if answered and now_s - began_s < CLOSE_TIMEOUT_S and now_s < truth.broken_s:
             for task_id in self._own_tasks():
                 truth.promised(task_id, "its client has closed")

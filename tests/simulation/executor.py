@@ -256,6 +256,7 @@ class SimExecutor:
         self._ended = row.ordinal
         self._write(row)
         if row.unclean:
+            self._run.left_behind = True
             self.stage = Stage.SPOILED
             return
         self.stage = Stage.ENDED

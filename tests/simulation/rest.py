@@ -25,9 +25,24 @@ def check_idle(world: World) -> None:
     for node in world.sim.nodes.values():
         if node.alive:
             _look_at_node(node, left)
+    left["answers that nobody had asked for"] = _late_answers(world)
     left = {what: found for what, found in left.items() if found}
     if left:
         world.truth.fail("rest", f"left at rest: {left}")
+
+
+def _late_answers(world: World) -> int:
+    """How many answers came to no open ask, beyond those that came too late."""
+    marks = world.truth.marks
+    if marks["Leave"] or marks["Close"]:  # who ends forgets what it has asked
+        return 0
+    letters = [
+        letter
+        for node in (world.sim.outside, *world.sim.nodes.values())
+        for letter in node.core.dead_letters.kept
+        if letter.reason is DeadLetterReason.LATE_REPLY
+    ]
+    return max(0, len(letters) - marks["an ask met its deadline"])
 
 
 def check_closed(world: World) -> None:

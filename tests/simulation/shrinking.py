@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from actors.testkit.simulation.shrink import shrink as shortest
 from tests.simulation.plans import Cancel, Drop, Script, Submit
 from tests.simulation.runner import run_script
 
@@ -52,13 +53,13 @@ def _without_kinds(script: Script, fails: Callable[[Script], bool]) -> Script:
 
 
 def _smaller(script: Script, field: str, fails: Callable[[Script], bool]) -> Script:
-    kept = minimized(getattr(script, field), lambda some: fails(_with(script, field, tuple(some))))
+    kept = _least(getattr(script, field), lambda some: fails(_with(script, field, tuple(some))))
     return _with(script, field, tuple(kept))
 
 
 def _without_tasks(script: Script, fails: Callable[[Script], bool]) -> Script:
     used = dict.fromkeys(place for op in script.ops if isinstance(op, Submit) for place in op.tasks)
-    kept = minimized(tuple(used), lambda some: fails(_only(script, some)))
+    kept = _least(tuple(used), lambda some: fails(_only(script, some)))
     return _only(script, kept)
 
 
@@ -80,19 +81,11 @@ def _with(script: Script, field: str, value: Any) -> Script:
     return msgspec.structs.replace(script, **{field: value})
 
 
-def minimized(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
-    """Delta debugging (Zeller): a smaller part of `items` that still fails."""
-    kept, size = list(items), (len(items) + 1) // 2
-    while size > 0 and kept:
-        start = 0
-        while start < len(kept):
-            fewer = kept[:start] + kept[start + size :]
-            if fails(fewer):
-                kept = fewer
-            else:
-                start += size
-        size = 0 if size == 1 else (size + 1) // 2
-    return kept
+def _least(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
+    try:
+        return shortest(items, fails)
+    except ValueError:  # it fails no more: there are no tries left
+        return list(items)
 
 
 def pieces(script: Script) -> list[str]:

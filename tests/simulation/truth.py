@@ -58,6 +58,7 @@ class Run:
         "ending",
         "how",
         "interrupted",
+        "left_behind",
         "number",
         "plan",
         "task_id",
@@ -75,6 +76,8 @@ class Run:
         self.ending: Ending = plan.ending(number)
         self.how: How | None = None
         self.interrupted = False
+        self.left_behind = False
+        """It has unwound, but a thread or a process of it still runs."""
 
     def __repr__(self) -> str:
         how = "runs" if self.how is None else self.how.value
@@ -167,6 +170,8 @@ class Truth:
             self.fail("truth", f"{what} for task {task_id}, which nobody submitted")
         if task.running is not None:
             self.fail("stopped", f"{what}, but it runs: {task}")
+        if task.runs and task.runs[-1].left_behind:
+            self.fail("stopped", f"{what}, but what it left behind runs: {task}")
         task.no_more_since = task.no_more_since or what
 
     # --- what is told -----------------------------------------------------------------------
@@ -221,8 +226,12 @@ class Truth:
         if last.how is None:
             self.fail("attempts", f"it starts while it runs: {task}")
         if last.how is How.RAISED:
-            if last.ending in FINAL or task.count(How.RAISED) > policy.retries:
+            failures = task.count(How.RAISED)
+            if last.ending in FINAL or failures > policy.retries:
                 self.fail("attempts", f"it starts again, after its last retry: {task}")
+            wait_s = min(policy.backoff_s * 2.0 ** (failures - 1), policy.backoff_max_s)
+            if self.now() - last.ended_s < wait_s * (1.0 - policy.jitter) - 1e-6:
+                self.fail("backoff", f"it starts again, before its wait is over: {task}")
         elif last.how is How.LOST or last.how is How.TOO_LARGE or last.how in BLAMED:
             blameless = task.count(How.LOST)  # one that is too large may be to blame, or not
             is_last = task.count(*BLAMED) >= policy.max_attempts or policy.max_attempts == 1
@@ -253,6 +262,8 @@ class Truth:
 
     def die(self, executor: SimExecutor, run: Run | None, how: How) -> None:
         """A process is gone."""
+        if run is not None:
+            run.left_behind = False
         if run is not None and run.how is None:
             self._note_end(run, how)
             self.marks[f"a task's {how.value}"] += 1

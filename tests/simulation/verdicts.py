@@ -51,6 +51,18 @@ def check_future(client: SimClient, future: ScalerFuture) -> None:
     truth.marks[f"a future raised {type(error).__name__}" if error else "a value"] += 1
 
 
+def check_on_time(client: SimClient, future: ScalerFuture) -> None:
+    """A future has just become done: not long after its deadline."""
+    truth = client.world.truth
+    task = truth.tasks[future.task_id]
+    deadline_s = task.plan.policy.deadline_s
+    if deadline_s is None or client.closing or truth.broken_s <= truth.now():
+        return
+    late_s = truth.now() - task.submitted_s - deadline_s
+    if late_s > truth.stop_s + client.world.slack_s:
+        truth.fail("deadline", f"{future!r} came {late_s} s late: {task}")
+
+
 def _check_value(truth: Truth, future: ScalerFuture, task: TaskTruth) -> None:
     run = task.runs[-1] if task.runs else None
     value = future.result(0)

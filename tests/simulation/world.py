@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from actors import ActorRef
-from actors.testkit.simulation import Event, SimulatedNode, Simulation
+from actors import AskTimeoutError
+from actors.testkit.simulation import Event, EventKind, SimulatedNode, Simulation
 from scaler.client.future import ScalerFuture
 from scaler.errors import ClusterStartError
 from scaler.limits import CANCEL_SIGN_S, CLOSE_GRACE_S
@@ -30,7 +31,7 @@ from tests.simulation.client import SimClient
 from tests.simulation.host import SimHost
 from tests.simulation.plans import Script
 from tests.simulation.truth import Truth
-from tests.simulation.verdicts import check_at_end, check_future
+from tests.simulation.verdicts import check_at_end, check_future, check_on_time
 
 END_S = 120.0
 """After the last fault all must have ended within so much virtual time."""
@@ -242,6 +243,8 @@ class World:
     def _check(self, event: Event) -> None:
         if self.truth.failed is not None:
             raise self.truth.failed
+        if event.kind is EventKind.TIMEOUT:
+            self.truth.marks["an ask met its deadline"] += 1
         message = event.message
         kind = type(message)
         if kind is TaskCancelConfirm:
@@ -255,7 +258,7 @@ class World:
             self.truth.marks["tasks came back"] += 1
             self.truth.came_back(message.task_ids)
         elif kind is TaskResult:
-            if event.kind == "reply":
+            if event.kind is EventKind.REPLY:
                 self.truth.marks["a result answered a cancel"] += 1
             for row in message.rows:
                 self.truth.told(row)
@@ -265,10 +268,18 @@ class World:
             resolved, self.resolved = self.resolved, []
             for client, future in resolved:
                 check_future(client, future)
+                check_on_time(client, future)
+
+    def has_failed(self, answer: Any) -> bool:
+        """Whether what came from an actor is an error; notes one that says that nothing came."""
+        error = answer.exception(0)
+        if isinstance(error, AskTimeoutError):
+            self.truth.marks["an ask met its deadline"] += 1
+        return error is not None
 
     def _look(self, answer: Any) -> None:
         """The scheduler's books, seen from outside, cannot hold more than there is."""
-        if answer.exception(0) is not None:
+        if self.has_failed(answer):
             return
         status: SchedulerStatus = answer.result(0)
         held = status.queued + status.running + status.canceling
