@@ -272,6 +272,8 @@ class ScalerFuture(LazyFuture[T]):
             if done:
                 self._exception = exception
                 self._finish(FINISHED)
+            elif self.cancel_outcome is CancelOutcome.UNCONFIRMED:
+                self.cancel_outcome = CancelOutcome.TIMEOUT  # nobody will answer any more
         return self._announce(done)
 
     def set_cancel_confirmed(self, outcome: CancelOutcome = CancelOutcome.CANCELED) -> bool:

@@ -168,6 +168,16 @@ def test_an_unconfirmed_cancel_may_turn_out_to_have_failed(session):
     assert future.cancel_outcome is CancelOutcome.FAILED
 
 
+def test_an_unconfirmed_cancel_that_nobody_will_answer_has_timed_out(session):
+    future = session.future()
+    future.set_cancel_confirmed(CancelOutcome.UNCONFIRMED)
+    assert not future.set_error(ClientError("the cluster has ended"))
+    assert future.cancelled()
+    assert future.cancel_outcome is CancelOutcome.TIMEOUT
+    future.set_error(ClientError("again"))
+    assert future.cancel_outcome is CancelOutcome.TIMEOUT
+
+
 def test_a_done_future_is_released_in_a_loops_callback_too(session):
     future = session.future()
     future.set_result_ready(session.row(1))
