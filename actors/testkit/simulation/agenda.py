@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from random import Random
 from typing import Any
 
@@ -85,6 +85,23 @@ class Agenda:
         at_s = self.now_s + low + (high - low) * self._random.random()
         self.wake(max(at_s, _last_arrival_s(core, lost)), function)
 
+    def cut(self, core: SimulatedCore, lost: str) -> None:
+        """Drop what `lost` had not sent in full when it crashed: the last of it, or nothing."""
+        random = self._random
+        if random.random() >= self._delays.cut_share:
+            return
+        sent = sorted(
+            serial
+            for _, serial, ref, source, _ in self._heap
+            if ref is not None and ref.core is core and lives_on(lost, source)
+        )
+        if not sent:
+            return
+        kept = random.randrange(len(sent))
+        dropped = frozenset(sent[kept:])
+        self._heap = [entry for entry in self._heap if entry[1] not in dropped]
+        heapify(self._heap)
+
     def stall_s(self) -> float:
         """Draw for how long a node is busy when a message arrives; mostly 0."""
         delays, random = self._delays, self._random
@@ -110,6 +127,11 @@ class Agenda:
         return None
 
 
+def lives_on(node: str, ref: ActorRef | None) -> bool:
+    """Whether a sender lives on a node."""
+    return ref is not None and ref.address.node == node
+
+
 def _last_arrival_s(core: SimulatedCore, source: str) -> float:
     """When the last message from the node `source` arrives at a node."""
     refs: list[Any] = [core.outside, *(cell.ref for cell in core.cells.values())]
@@ -118,7 +140,7 @@ def _last_arrival_s(core: SimulatedCore, source: str) -> float:
             at_s
             for ref in refs
             for sender, at_s in ref.arrivals_s.items()
-            if sender is not None and sender.address.node == source
+            if lives_on(source, sender)
         ),
         default=0.0,
     )

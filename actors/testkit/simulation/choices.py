@@ -10,12 +10,12 @@ from typing import Any
 
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef
-from actors.testkit.simulation.agenda import Agenda, Entry, Handle
+from actors.testkit.simulation.agenda import Agenda, Entry, Handle, lives_on
 from actors.testkit.simulation.cells import Receiver, SimulatedCore
 from actors.testkit.simulation.delays import Delays
 from actors.testkit.simulation.events import label
 
-_AT_ONCE = Delays(local_s=(0.0, 0.0), remote_s=(0.0, 0.0), stall_share=0.0)
+_AT_ONCE = Delays(stall_share=0.0, cut_share=0.0)
 
 
 class Lane:
@@ -103,10 +103,10 @@ class Choices(Agenda):
                 found.append(due)
         return found
 
-    def pending(self) -> Any:
+    def pending(self, describe: Callable[[Any], Any]) -> Any:
         """Return what is to come, in an order that does not tell how it came about."""
         lanes = sorted(
-            (name_of_choice(lane), [item.message for item in lane.items])
+            (name_of_choice(lane), [describe(item.message) for item in lane.items])
             for lane in self._lanes.values()
         )
         calls = sorted(handle.name for handle in self._calls if not handle.cancelled)
@@ -139,7 +139,7 @@ class Choices(Agenda):
 
     def _may_notice(self, notice: Notice) -> bool:
         return not any(
-            lane.ref.core is notice.core and _lives_on(notice.lost, lane.source)
+            lane.ref.core is notice.core and lives_on(notice.lost, lane.source)
             for lane in self._lanes.values()
         )
 
@@ -177,7 +177,3 @@ def node_of_choice(choice: Choice) -> str:
     if isinstance(choice, Lane):
         return choice.ref.core.name
     return choice.node if isinstance(choice, Handle) else ""
-
-
-def _lives_on(node: str, ref: ActorRef | None) -> bool:
-    return ref is not None and ref.address.node == node

@@ -26,6 +26,8 @@ class Delays(msgspec.Struct, frozen=True):
     stall_s: tuple[float, float] = (0.0, 0.02)
     detect_s: tuple[float, float] = (0.0, 0.2)
     """From the crash of a node until another one notices."""
+    cut_share: float = 0.25
+    """Share of crashes, for each other node, that lose the last of what was on its way there."""
 
     @classmethod
     def drawn(cls, random: Random) -> Delays:

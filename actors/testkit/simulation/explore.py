@@ -50,6 +50,7 @@ def explore(
     *,
     check_end: Callable[[W], None] | None = None,
     fingerprint: Callable[[W], Any] | None = None,
+    describe: Callable[[Any], Any] | None = None,
     max_states: int = 200_000,
     max_seconds: float = 600.0,
     max_depth: int = 1_000,
@@ -71,6 +72,7 @@ def explore(
         fingerprint: returns what of the world makes a state; two states with equal fingerprints
             (and equal messages on their way) count as one. Default: all actors, timers and asks,
             and all that `build` returned.
+        describe: returns what of a message on its way makes a state. Default: all its fields.
         max_states: stop after so many states.
         max_seconds: stop after so many seconds of real time.
         max_depth: longest way.
@@ -84,6 +86,7 @@ def explore(
     """
     search = _Search(build, check, check_end, fingerprint, any_timers, expect_failures)
     search.independent_nodes = independent_nodes
+    search.describe = describe or state_of
     collects = gc.isenabled()
     gc.disable()  # each step back leaves a whole world: it is cleared away by the search itself
     try:
@@ -157,6 +160,7 @@ class _Search:
         self._any_timers = any_timers
         self._expect_failures = expect_failures
         self.independent_nodes = False
+        self.describe: Callable[[Any], Any] = state_of
         self._starts = 0
         self._seen: dict[bytes, frozenset[str]] = {}
         self._frames: list[_Frame] = []
@@ -224,7 +228,7 @@ class _Search:
         """Look at the state; whether there is anything to try in it."""
         enabled = self._agenda.enabled()
         parts = self._parts()
-        key = hashed((state_of(self._agenda.pending()), list(parts.values())))
+        key = hashed((self._agenda.pending(self.describe), list(parts.values())))
         names = [name_of_choice(choice) for choice in enabled]
         before = self._seen.get(key)
         if before is None:

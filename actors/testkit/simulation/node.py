@@ -110,8 +110,9 @@ class SimulatedNode:
     def crash(self) -> None:
         """End the node at once, as `kill -9` does. Nothing of it runs any more.
 
-        What it has sent arrives. Then each other node notices, after a drawn time: asks to it
-        fail with `NodeUnreachableError`, watchers of its actors are told `NODE_LOST`.
+        What it has sent arrives, but for the last of it now and then (`Delays.cut_share`). Then
+        each other node notices, after a drawn time: asks to it fail with `NodeUnreachableError`,
+        watchers of its actors are told `NODE_LOST`.
         """
         self._end(EventKind.CRASH)
 
@@ -249,6 +250,8 @@ class SimulatedNode:
         lost = self.core.name
         for node in [self.sim.outside, *self.sim.nodes.values()]:
             if node.alive:
+                if kind is EventKind.CRASH:
+                    self.sim.agenda.cut(node.core, lost)
                 self.sim.agenda.notice(node.core, lost, partial(node.lose, node.core, lost))
 
     def _call(

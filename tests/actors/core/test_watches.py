@@ -134,6 +134,18 @@ def test_the_watchers_of_a_lost_nodes_actors_are_told(stage, watcher):
     assert len(stage.node.watches) == 1, "the other node lives"
 
 
+def test_the_watch_of_an_actor_of_a_node_that_is_gone_is_answered(stage, watcher):
+    stage.node.node_lost("there", NodeUnreachableError("killed by SIGKILL"))
+    far = stage.node.resolve(FAR)
+    watch(stage, watcher[0], far)
+    ((address, envelope),) = stage.left
+    stage.node.unreachable(address, envelope, "node there is gone")
+    stage.turn()
+    assert watcher[1] == [Terminated(far, TerminationReason.NODE_LOST, "node there is gone")]
+    assert len(stage.node.watches) == 0
+    assert stage.dead == []
+
+
 def test_forgetting_one_of_two_watchers_keeps_the_other(stage, watcher):
     second = stage.scribe(name="second")
     far = stage.node.resolve(FAR)

@@ -249,7 +249,9 @@ def test_checks_see_each_event_when_all_that_it_led_to_is_done() -> None:
     assert all(seen >= number for number, seen in enumerate(handled, 1))
     assert [event.time_s for event in events] == sorted(event.time_s for event in events)
     names = [event.source.name if event.source else "" for event in events]
-    assert [(name, event.message.number) for name, event in zip(names, events)] == sink.got
+    assert [
+        (name, event.message.number) for name, event in zip(names, events, strict=True)
+    ] == sink.got
 
 
 def test_a_check_that_fails_ends_the_run_with_a_line_that_says_how_to_see_it_again() -> None:

@@ -53,7 +53,7 @@ def test_a_crash_is_told_to_watchers_and_askers_once_after_a_while() -> None:
 
 def test_what_a_node_sent_before_its_crash_arrives_before_the_crash_is_noticed() -> None:
     for seed in range(50):
-        slow = Delays(remote_s=(0.0, 3.0), detect_s=(0.0, 0.5))
+        slow = Delays(remote_s=(0.0, 3.0), detect_s=(0.0, 0.5), cut_share=0.0)
         it = pair(seed, delays=slow)
         sim, home, far, near = it.sim, it.home, it.far, it.near
         far.spawn(Source, near, 5, name="source")
@@ -63,6 +63,19 @@ def test_what_a_node_sent_before_its_crash_arrives_before_the_crash_is_noticed()
         got = [number for _, number in home.actor(near).got]
         assert [number for number in got if number >= 0] == [0, 1, 2, 3, 4]
         assert got[-2:] == [-1, -1]
+
+
+def test_a_crash_may_lose_the_last_that_was_sent() -> None:
+    arrived: set[int] = set()
+    for seed in range(60):
+        it = pair(seed, delays=Delays(remote_s=(0.0, 3.0), cut_share=0.5))
+        it.far.spawn(Source, it.near, 5, name="source")
+        it.far.crash()
+        it.sim.run()
+        got = [number for _, number in it.home.actor(it.near).got]
+        assert got == [*range(len(got) - 1), -1]  # a first part, then the news
+        arrived.add(len(got) - 1)
+    assert arrived == {0, 1, 2, 3, 4, 5}
 
 
 def test_nothing_of_a_crashed_node_runs_any_more() -> None:
