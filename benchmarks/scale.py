@@ -67,7 +67,7 @@ PENDING_BYTES = 500
 _CLIENT = 1
 _TASKS_PER_SUBMIT = 500
 _RUN_S = 0.001
-_ROUNDS_TASKS = 3_000_000
+_ROUNDS_TASKS = 1_000_000
 _ROUNDS = (3, 30)
 """A point is measured with so many tasks in all, but so often at least and at most."""
 _FUNCTION = Function(b"f" * 16, b"blob", "module.function")

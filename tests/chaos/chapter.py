@@ -110,7 +110,11 @@ def _live(
     """Start the cluster, let everybody at it, wait for the end, close it."""
     end_s = time.monotonic() + seconds
     prey = Prey(stamps)
-    cluster = LocalCluster(options.workers, max_tasks_per_executor=options.recycle)
+    cluster = LocalCluster(
+        options.workers,
+        preload=["tests.chaos.tasks"],  # imported once, not in each of thousands of executors
+        max_tasks_per_executor=options.recycle,
+    )
 
     def is_over() -> bool:
         return time.monotonic() > end_s or facts.is_full or bool(facts.complaints)
