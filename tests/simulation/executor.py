@@ -387,6 +387,8 @@ class SimExecutor:
         """The process is gone. What it has written is read before that is told."""
         self._cancel_step()
         self.stage = Stage.DEAD
+        if self._doom is How.TOO_LARGE and how is not How.LOST:
+            how = How.TOO_LARGE  # that is why its worker says it died
         self._truth.die(self, self._run, how)
         gone = ExecutorExited(self.number, cause, code, signal, blameless=how is How.LOST)
         self._host.node.after(self._host.kill_delay_s(), self._reaped, gone)

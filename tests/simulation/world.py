@@ -6,8 +6,7 @@ import math
 from functools import partial
 from typing import Any
 
-from actors import ActorRef
-from actors import AskTimeoutError
+from actors import ActorRef, AskTimeoutError
 from actors.testkit.simulation import Event, EventKind, SimulatedNode, Simulation
 from scaler.client.future import ScalerFuture
 from scaler.errors import ClusterStartError
