@@ -4,7 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-SOMETIMES: tuple[str, ...] = ()
+SOMETIMES = (
+    # What users do.
+    "Submit",
+    "Cancel",
+    "Drop",
+    "Close",
+    "Leave",
+    "Look",
+    "credit was used up",
+    "a client was closed in a callback",
+    # What goes wrong.
+    "KillExecutor",
+    "FreezeExecutor",
+    "FailStarts",
+    "FailLaunches",
+    "KillLauncher",
+    "PauseNode",
+    "JumpClock",
+    "CrashNode",
+    "the cluster broke",
+    "an executor did not start",
+    "an executor was not launched",
+    "an executor died with claims",
+    "an executor died while its task was being cancelled",
+    "an ask met its deadline",
+    # How runs end that do not return.
+    "a task ran again",
+    "a task's ended its process",
+    "a task's process was killed by something else",
+    "a task's process went with its launcher",
+    "a task's killed by its worker",
+    "a task's killed over the memory limit",
+    "stopped at its timeout",
+    "stopped at its deadline",
+    "tasks came back",
+    # What cancels are answered with.
+    "confirm: canceled",
+    "confirm: not found",
+    "confirm: failed",
+    "a result answered a cancel",
+    # What futures become.
+    "a value",
+    "a future raised PlannedError",
+    "a future raised SerializationError",
+    "a future raised WorkerDiedError",
+    "a future raised TaskTimeoutError",
+    "a future raised ClusterBrokenError",
+    "cancelled: canceled",
+    "cancelled: not found",
+    "cancelled: result",
+    "cancelled: timeout",
+    "cancelled: released",
+    "cancelled: unconfirmed",
+    "not cancelled: failed",
+    "not cancelled: result",
+    "not cancelled: finished",
+    "not cancelled: broken",
+)
 """Each in at least one of a thousand seeds."""
 
 _ENOUGH = 1_000
