@@ -313,6 +313,7 @@ def draw(scale: Scale, path: Path) -> None:
         color="0.4",
     )
     axes.set_xscale("log")
+    axes.set_xlim(TASKS[0] / 1.6, TASKS[-1] * 1.6)
     axes.set_ylim(0, None)
     axes.xaxis.set_major_formatter(lambda value, _: f"{int(value):,}")
     axes.set_xlabel("tasks submitted at once")
