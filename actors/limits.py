@@ -50,6 +50,9 @@ LAUNCHER_RESTARTS_S: Final = 60.0
 LAUNCHER_START_DEATHS: Final = 5
 """Launchers in a row that may die before they have started a child; then the node ends."""
 
+LAUNCHER_SILENT_S: Final = 10.0
+"""A launcher that owes an answer and says nothing for this long is frozen: it is replaced."""
+
 LAUNCHER_WAITS_S: Final = (0.05, 0.1, 0.2, 0.4)
 """Waits between attempts to start a launcher in the place of one that died, where processes,
 descriptors or memory are short. The node stands still meanwhile."""

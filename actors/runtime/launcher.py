@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from actors.errors import LaunchError
@@ -22,6 +23,7 @@ from actors.runtime.launcher_orphans import MARK, end_orphans, new_mark
 from actors.runtime.launcher_start import (
     DEATH_S,
     is_dead,
+    kill,
     open_pidfd,
     reap,
     setup_bytes,
@@ -105,7 +107,8 @@ class Launcher:
         self._owner = os.getpid()
         self._children: dict[int, Child] = {}
         self._launched = 0
-        self._answered = False
+        self.words = 0
+        """Frames that it has sent so far: signs of life."""
         self._poller: Poller | None = None
         self._broken = ""  # why it could not be set up
         self._ending = ""  # why it ends, if it could say so
@@ -124,7 +127,7 @@ class Launcher:
         poller.add_reader(self._channel.fileno(), self._read)
         if self._pidfd >= 0:  # a fork of this process may hold a copy of the launcher's socket
             poller.add_reader(self._pidfd, self._read)
-        self._update_writer()
+        self._flush()
 
     def launch(
         self,
@@ -156,7 +159,7 @@ class Launcher:
         _check_order(entry, payload, fds)
         self._launched += 1
         child = Child(self._launched, on_exit, on_start)
-        self._send(Kind.LAUNCH, child, entry.encode() + b"\0" + payload, fds)
+        self._send(Kind.LAUNCH, child.number, entry.encode() + b"\0" + payload, fds)
         self._children[child.number] = child
         return child
 
@@ -171,12 +174,10 @@ class Launcher:
         if not self._is_open(child):
             return
         if child.pidfd < 0:  # it goes behind the order to start
-            self._send(Kind.SIGNAL, child, bytes((signum,)))
+            self._send(Kind.SIGNAL, child.number, bytes((signum,)))
             return
-        try:
+        with suppress(ProcessLookupError):  # dead; the report is on its way
             signal.pidfd_send_signal(child.pidfd, signum)
-        except ProcessLookupError:  # dead; the report is on its way
-            pass
 
     def kill(self, child: Child) -> None:
         """Kill the child and all it started; `on_exit` follows when they are gone.
@@ -185,7 +186,20 @@ class Launcher:
         """
         if self._is_open(child) and not child._killed:
             child._killed = True
-            self._send(Kind.KILL, child)
+            self._send(Kind.KILL, child.number)
+
+    def ping(self) -> bool:
+        """If it owes an answer to an order, ask for a sign of life. Return whether that is so."""
+        owes = self.has_started and any(c._killed or not c.pid for c in self._children.values())
+        if owes:
+            self._send(Kind.PING, 0)
+        return owes
+
+    def give_up(self, why: str) -> None:
+        """Kill the launcher, which is of no use; it is lost then, with this cause."""
+        if not self.end_cause and os.getpid() == self._owner:
+            self._ending = why
+            kill(self.pid, self._pidfd)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End the launcher, with all children, and wait until it was reaped. Twice is fine.
@@ -202,7 +216,7 @@ class Launcher:
             self._channel.end_sending()
             # With nothing to bury, it need not even finish its preloading.
             patience_s = min(timeout_s, PRELOADING_S if self._launched else 0.0)
-            deadline_s = time.monotonic() + (timeout_s if self._answered else patience_s)
+            deadline_s = time.monotonic() + (timeout_s if self.words else patience_s)
             self._drain(deadline_s)
             self._finish(reap(self.pid, self._pidfd, deadline_s))
 
@@ -218,24 +232,19 @@ class Launcher:
         while self._children:
             self._children.popitem()[1]._ended()
 
-    def _send(self, kind: Kind, child: Child, body: bytes = b"", fds: Sequence[int] = ()) -> None:
-        self._channel.send(kind, child.number, body, fds)
-        self._update_writer()
+    def _send(self, kind: Kind, number: int, body: bytes = b"", fds: Sequence[int] = ()) -> None:
+        self._channel.send(kind, number, body, fds)
+        self._flush()
 
     def _is_open(self, child: Child) -> bool:
         return self._children.get(child.number) is child and os.getpid() == self._owner
 
-    def _update_writer(self) -> None:
-        if self._poller is None:
-            return
-        if self._channel.unsent:
-            self._poller.add_writer(self._channel.fileno(), self._write)
-        else:
-            self._poller.remove_writer(self._channel.fileno())
-
-    def _write(self) -> None:
+    def _flush(self) -> None:
         self._channel.flush()
-        self._update_writer()
+        if self._poller is not None and self._channel.unsent:
+            self._poller.add_writer(self._channel.fileno(), self._flush)
+        elif self._poller is not None:
+            self._poller.remove_writer(self._channel.fileno())
 
     def _read(self) -> None:
         dead = is_dead(self._pidfd)  # looked at first: then what it said is all in the socket
@@ -245,7 +254,7 @@ class Launcher:
             self._lost()
 
     def _handle(self, frame: Frame) -> None:
-        self._answered = True
+        self.words += 1
         child = self._children.get(frame.number)
         if frame.kind == Kind.BROKEN:
             self._broken = frame.body.decode(errors="replace")
@@ -260,13 +269,10 @@ class Launcher:
             if child.on_start is not None:
                 self._call(child.on_start, child)
         elif frame.kind in (Kind.EXITED, Kind.FAILED):
-            status = _end_of(child, frame)
-            self._exited(child, status._replace(launcher_lost=bool(self._ending)))
-
-    def _exited(self, child: Child, status: ExitStatus) -> None:
-        del self._children[child.number]
-        self._call(child.on_exit, status)
-        child._ended()
+            del self._children[child.number]
+            status = _end_of(child, frame)._replace(launcher_lost=bool(self._ending))
+            self._call(child.on_exit, status)
+            child._ended()
 
     def _call(self, callback: Callable[[Any], None], argument: object) -> None:
         try:
@@ -286,31 +292,26 @@ class Launcher:
 
     def _drain(self, deadline_s: float) -> None:
         """Take the last reports, until the launcher has closed its end."""
-        while not self._channel.ended:
-            remaining_s = deadline_s - time.monotonic()
-            if remaining_s <= 0:
-                return
+        while not self._channel.ended and (left_s := deadline_s - time.monotonic()) > 0:
             dead = is_dead(self._pidfd)
-            wait_readable(self._channel.fileno(), 0 if dead else min(remaining_s, 0.5))
-            for frame in self._channel.receive():
-                self._handle(frame)
+            wait_readable(self._channel.fileno(), 0 if dead else min(left_s, 0.5))
+            self._read()
             if dead:
                 return
 
-    def _finish(self, status: int | None, *, launcher_lost: bool = False) -> None:
-        """The launcher is gone, with this wait status: let go, and answer what is open."""
-        children = list(self._children.values())
-        self._children.clear()
+    def _finish(self, wait_status: int | None, *, launcher_lost: bool = False) -> None:
+        """The launcher is gone: let go of everything, and answer what is open."""
+        children, self._children = [*self._children.values()], {}
         if self._poller is not None:
             self._poller.remove_writer(self._channel.fileno())
             self._poller.remove_reader(self._channel.fileno())
             self._poller.remove_reader(self._pidfd)
         self._close_fds()  # the numbers may be needed to look for orphans
-        if status != 0:  # with 0 it has buried them all
+        if wait_status != 0:  # with 0 it has buried them all
             end_orphans(self._mark, [(child.pid, child.pidfd) for child in children])
         for child in children:
-            end = ExitStatus(child.pid, None, None, self.end_cause, launcher_lost)
-            self._call(child.on_exit, end)
+            status = ExitStatus(child.pid, None, None, self.end_cause, launcher_lost)
+            self._call(child.on_exit, status)
             child._ended()
 
     def _close_fds(self) -> None:

@@ -48,6 +48,8 @@ class Kind(IntEnum):
     """The launcher could not be set up, and ends. Body: why."""
     ENDING = 8
     """The launcher ends, which its owner has not asked for, and kills its children. Body: why."""
+    PING = 9
+    """Say something. To the launcher, and back."""
 
 
 class Frame(NamedTuple):

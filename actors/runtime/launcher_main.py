@@ -181,6 +181,8 @@ class _Keeper:
         if frame.kind == Kind.LAUNCH:
             self._launch(frame)
             return
+        if frame.kind == Kind.PING:
+            self._channel.send(Kind.PING, 0)
         child = self._children.get(frame.number)
         if child is None or child.status is not None:
             return

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Collection
 
-from actors.runtime.launcher_start import DEATH_S, open_pidfd, wait_readable
+from actors.runtime.launcher_start import DEATH_S, kill, open_pidfd, wait_readable
 
 MARK = "ACTORS_LAUNCHER"
 """The environment variable. It tells processes apart, and is no secret."""
@@ -64,19 +64,12 @@ def _kill_marked(entry: bytes, deadline_s: float) -> None:
 def _kill(pid: int, entry: bytes) -> None:
     """Kill one, and give it a moment to be dead."""
     pidfd = open_pidfd(pid)
-    try:
-        if not _is_marked(pid, entry):  # between look and pidfd the number went to someone else
-            return
-        if pidfd < 0:
-            os.kill(pid, signal.SIGKILL)
-        else:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            wait_readable(pidfd, _SETTLE_S)
-    except (ProcessLookupError, PermissionError):
-        pass
-    finally:
-        if pidfd >= 0:
-            os.close(pidfd)
+    is_still_it = _is_marked(pid, entry)  # its number did not go to someone else before the pidfd
+    if is_still_it:
+        kill(pid, pidfd)
+    if pidfd >= 0:
+        wait_readable(pidfd, _SETTLE_S if is_still_it else 0)
+        os.close(pidfd)
 
 
 def _pids() -> list[int]:

@@ -78,6 +78,17 @@ def wait_readable(fd: int, timeout_s: float) -> bool:
     return bool(poll.poll(timeout_s * 1000))
 
 
+def kill(pid: int, pidfd: int) -> None:
+    """Kill a process, by its pidfd if that is not -1."""
+    try:
+        if pidfd >= 0:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
 def is_dead(pidfd: int) -> bool:
     """Whether the process is known to be dead."""
     return pidfd >= 0 and wait_readable(pidfd, 0)

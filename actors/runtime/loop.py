@@ -65,6 +65,9 @@ class NodeLoop:
         self._links: Links | None = None
         self.on_failure: Callable[[BaseException], None] = lambda error: None
         """Called when `run` ends by an error, before anybody hears of the end in another way."""
+        self.on_second: Callable[[float], None] = lambda now_s: None
+        """Called about once a second, with the node's time."""
+        self._second_due_s = 0.0
 
     @property
     def links(self) -> Links:
@@ -141,6 +144,9 @@ class NodeLoop:
             self._posted.popleft()()
         node.run_ready()
         self._forgive_lag(timeout_s)
+        if self._checked_s >= self._second_due_s:
+            self._second_due_s = self._checked_s + 1.0
+            self.on_second(node.now())
         node.fire()
         node.run_ready()
         if node.outgoing:

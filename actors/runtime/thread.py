@@ -21,6 +21,7 @@ from actors.limits import (
 
 if TYPE_CHECKING:
     from actors.runtime.launcher import Launcher
+    from actors.runtime.launcher_watch import LauncherWatch
     from actors.runtime.loop import NodeLoop
 
 
@@ -64,6 +65,7 @@ class NodeThread:
         self._died_at_start = 0
         self._is_short = False
         """The last attempt to start one failed: who needs it next need not wait again."""
+        self._watch: LauncherWatch | None = None
         self._preload = tuple(preload)
         self._env = env
         self._cwd = cwd
@@ -205,6 +207,7 @@ class NodeThread:
         try:
             self.loop = NodeLoop(self.name, poller)
             self.loop.on_failure = self._on_failure
+            self.loop.on_second = self._on_second
             if self._launcher is not None:
                 self._launcher.attach(poller)
             self._ready.set()
@@ -219,6 +222,14 @@ class NodeThread:
             if self._launcher is not None:
                 self._launcher.close(STOP_TIMEOUT_S)
             poller.close()
+
+    def _on_second(self, now_s: float) -> None:
+        if self._launcher is not None:
+            if self._watch is None:
+                from actors.runtime.launcher_watch import LauncherWatch
+
+                self._watch = LauncherWatch()
+            self._watch.check(self._launcher, now_s)
 
     def _on_failure(self, error: BaseException) -> None:
         self.error = error

@@ -180,6 +180,20 @@ def test_launchers_that_die_again_and_again_break_the_cluster(until):
         assert "killed by SIGKILL" in str(error)
 
 
+def test_a_frozen_launcher_keeps_nobody_waiting(tmp_path, until, monkeypatch):
+    monkeypatch.setattr("actors.runtime.launcher_watch.LAUNCHER_SILENT_S", 1.0)
+    with LocalCluster(workers=1) as cluster, Client(cluster) as client:
+        future = client.submit(note, str(tmp_path), 0)
+        until(lambda: starts(tmp_path) == [0])
+        frozen = launcher_of(cluster)
+        os.kill(frozen.pid, signal.SIGSTOP)
+        (path,) = tmp_path.glob("*-*")
+        os.kill(int(path.name.split("-")[1]), signal.SIGKILL)
+        (tmp_path / "gate").touch()
+        assert future.result(BOUND_S) == 0
+        assert frozen.end_cause == "the launcher died (silent for 1 s, it was killed)"
+
+
 def test_without_descriptors_for_another_launcher_the_cluster_is_broken_soon():
     with LocalCluster(workers=2) as cluster, Client(cluster) as client:
         futures = [client.submit(time.sleep, LONG_S) for _ in range(4)]

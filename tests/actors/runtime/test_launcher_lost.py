@@ -12,7 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from actors import ExitStatus, LaunchError
+from actors.limits import LAUNCHER_SILENT_S
 from actors.runtime.launcher_orphans import MARK, end_orphans, new_mark
+from actors.runtime.launcher_watch import LauncherWatch
 from tests.actors.runtime.nest import BOUND_S, Nest, is_gone, no_descriptor_free
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -147,3 +149,66 @@ def test_processes_with_another_mark_are_left_alone() -> None:
         assert (stranger.poll(), namesake.poll()) == (None, None)
         stranger.kill()
         namesake.kill()
+
+
+class Overseen:
+    """A nest whose launcher is watched, on a clock of the test's."""
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest = nest
+        self.now_s = 0.0
+        self.watch = LauncherWatch()
+
+    def seconds(self, count: float) -> None:
+        """Let as many seconds pass, and read what came after each."""
+        for _ in range(int(count)):
+            self.now_s += 1.0
+            self.watch.check(self.nest.launcher, self.now_s)
+            self.nest.poller.poll(0)
+
+
+def test_a_frozen_launcher_that_owes_an_answer_is_given_up(doomed: Nest) -> None:
+    overseen = Overseen(doomed)
+    child, pids = doomed.start("family", b"sleep")
+    kill(doomed, signal.SIGSTOP)
+    overseen.seconds(3 * LAUNCHER_SILENT_S)
+    assert doomed.lost == []  # it owes nothing
+    doomed.launcher.kill(child)
+    overseen.seconds(LAUNCHER_SILENT_S)
+    assert doomed.lost == []
+    overseen.seconds(2)
+    doomed.until(lambda: doomed.lost)
+    assert doomed.lost == ["the launcher died (silent for 10 s, it was killed)"]
+    assert [pid for pid in pids if not is_gone(pid)] == []
+
+
+def test_a_launcher_that_answers_in_between_is_let_alone(nest: Nest) -> None:
+    overseen = Overseen(nest)
+    child, _ = nest.start("sleep")
+    kill(nest, signal.SIGSTOP)
+    nest.launcher.kill(child)
+    overseen.seconds(LAUNCHER_SILENT_S)
+    kill(nest, signal.SIGCONT)
+    nest.exit()
+    overseen.seconds(3 * LAUNCHER_SILENT_S)
+    assert nest.ask("echo", b"next") == b"next"
+
+
+def test_a_launcher_whose_child_cannot_die_answers_in_its_place(nest: Nest) -> None:
+    overseen = Overseen(nest)
+    child, _ = nest.start("sleep")
+    child._killed = True  # as if the order had been given, and hung in the kernel
+    heard = nest.launcher.words
+    for seconds in range(1, 3 * int(LAUNCHER_SILENT_S)):
+        overseen.seconds(1)
+        while nest.launcher.words < heard + seconds:
+            nest.poller.poll(1.0)
+    assert nest.lost == []
+
+
+def test_a_long_preload_is_no_silence(importable: None) -> None:
+    nest = Nest(preload=["sleeps_at_import"])
+    nest.launch("echo", fds=[1])
+    Overseen(nest).seconds(3 * LAUNCHER_SILENT_S)
+    assert (nest.lost, nest.launcher.end_cause) == ([], "")
+    nest.close()

@@ -107,11 +107,7 @@ def test_launchers_that_die_one_after_the_other_are_each_replaced(system: ActorS
 
 def test_a_launcher_may_die_before_it_does_anything(system: ActorSystem) -> None:
     for number in range(3):
-
-        def order_and_kill(name: str = f"node-{number}") -> None:
-            os.kill(system.launcher.pid, signal.SIGKILL)
-
-        killer = threading.Thread(target=system.call, args=(order_and_kill,))
+        killer = threading.Thread(target=kill_launcher, args=(system,))
         killer.start()
         with suppress(LaunchError):
             system.start_node(f"node-{number}")
