@@ -7,7 +7,7 @@
 
 Layers, low to high; imports point down only:
 
-    errors limits               every error, every bound
+    errors limits settings      every error, every bound, what a cluster was asked for
     protocol serialization      messages; functions and values as bytes
     client scheduler            the roles; none imports another
     worker executor
