@@ -46,7 +46,11 @@ class SimHost:
             raise LaunchError("by plan")
         # From the node's own thread, so not through the network.
         own: ActorRef = tell.__self__  # type: ignore[attr-defined]
-        executor = SimExecutor(self, number, worker, lambda event: self.sim.tell(own, event, own))
+        return self.start(number, worker, lambda event: self.sim.tell(own, event, own))
+
+    def start(self, number: int, worker: str, tell: Callable[[LocalMessage], None]) -> SimExecutor:
+        """Start an executor whose events go to `tell`."""
+        executor = SimExecutor(self, number, worker, tell)
         self.truth.alive[worker] = executor
         self.executors.append(executor)
         return executor

@@ -1,4 +1,4 @@
-"""What every executor port does: the real one, and the one that other tests step through."""
+"""What every executor port does: the real one, and those that other tests use in its place."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from actors import LocalMessage
-from scaler.protocol.tasks import RowStatus, Task, TaskRow
+from actors.testkit import Simulation
+from scaler.protocol.tasks import Function, RowStatus, Task, TaskRow
 from scaler.worker.port import ExecutorExited, ExecutorPort, ExecutorRows
 from tests.scaler.worker.fake_executor import FakeExecutor
+from tests.simulation.host import SimHost
+from tests.simulation.plans import Options, TaskPlan
+from tests.simulation.truth import Truth
 
 
 class Fake:
@@ -51,6 +55,53 @@ class Fake:
     def die(self) -> None:
         self.port.kill()
         self.fake.exit()
+
+    def rows(self) -> list[TaskRow]:
+        return [
+            row for event in self.events if isinstance(event, ExecutorRows) for row in event.rows
+        ]
+
+
+class Modelled:
+    """Drives the model of the simulations; a held task runs for long."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.sim = Simulation(0)
+        self.truth = Truth(self.sim.now)
+        host = SimHost(self.sim, self.sim.node("host"), Options(), self.truth)
+        self.events: list[LocalMessage] = []
+        self.port: ExecutorPort = host.start(1, "worker-1", self.events.append)
+        self.last = 0
+
+    def up(self) -> None:
+        self.sim.run(until_s=self.sim.now() + 1.0)
+
+    def send(self, count: int, run_s: float = 0.001) -> list[int]:
+        ordinals = list(range(self.last + 1, self.last + count + 1))
+        self.last += count
+        for ordinal in ordinals:
+            self.truth.submitted(TaskPlan(client=0, run_s=run_s), 0, 1000 + ordinal)
+            self.truth.wanted(1000 + ordinal, force=True)
+        tasks = [Task(1000 + ordinal, b"f", b"") for ordinal in ordinals]
+        self.port.send(ordinals, tasks, [Function(b"f", b"", "module.f")])
+        return ordinals
+
+    def hold(self) -> int:
+        (ordinal,) = self.send(1, run_s=1_000.0)
+        self.sim.run(until=lambda: self.port.running() == ordinal)
+        return ordinal
+
+    def release(self, count: int) -> list[int]:
+        self.sim.run(until=lambda: len(self.rows()) == count)
+        self.sim.run()
+        return [row.ordinal for row in self.rows()]
+
+    def unwind(self) -> None:
+        self.up()
+
+    def die(self) -> None:
+        self.port.kill()
+        self.up()
 
     def rows(self) -> list[TaskRow]:
         return [
@@ -104,7 +155,7 @@ class Real:
             return 0
 
 
-@pytest.fixture(params=[Fake, Real], ids=["fake", "real"])
+@pytest.fixture(params=[Fake, Modelled, Real], ids=["fake", "modelled", "real"])
 def driver(request: pytest.FixtureRequest) -> Any:
     return request.param(request)
 
