@@ -1,4 +1,4 @@
-"""`python -m tests.simulation run | replay | shrink`."""
+"""`python -m tests.simulation run | replay | shrink | mutants | explore`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import time
 import msgspec
 
 from tests.simulation.drawing import draw_script
+from tests.simulation.hunting import SEARCHED, hunt, line, names_like, record
 from tests.simulation.marks import missing, table
 from tests.simulation.runner import Failure, Outcome, Totals, judge, run_many
-from tests.simulation.shrinking import pieces, shrink
+from tests.simulation.shrinking import breaks, pieces, shrink
 from tests.simulation.world import World
 
 _PROGRESS_S = 10.0
@@ -29,6 +30,8 @@ def main() -> int:
         return _run(arguments.seeds, arguments.start, arguments.jobs)
     if command == "replay":
         return _replay(arguments.seed, keep_trace=arguments.trace)
+    if command == "mutants":
+        return _mutants(arguments)
     return _shrink(arguments.seed, arguments.tries)
 
 
@@ -45,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     shrinks = commands.add_parser("shrink", help="find a small script that still fails")
     shrinks.add_argument("seed", type=int)
     shrinks.add_argument("--tries", type=int, default=2_000)
+    hunts = commands.add_parser("mutants", help="search for the planted bugs")
+    hunts.add_argument("--seeds", type=int, default=SEARCHED)
+    hunts.add_argument("--only", default="", help="those with this in their names")
+    hunts.add_argument("--record", action="store_true", help="write killers.txt")
+    hunts.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     return parser
 
 
@@ -93,12 +101,24 @@ def _shrink(seed: int, tries: int) -> int:
     outcome = judge(World(script, seed), seed)
     if outcome.failure is None:
         return _report(outcome, None)
-    small = shrink(script, seed, outcome.failure.invariant, tries)
+    small = shrink(script, breaks(seed, outcome.failure.invariant), tries)
     world = World(small, seed, keep_trace=True)
     outcome = judge(world, seed)
     print("\n".join(world.sim.trace()))
     print("\n".join(pieces(small)))
     return _report(outcome, outcome.failure)
+
+
+def _mutants(arguments: argparse.Namespace) -> int:
+    verdicts = []
+    for verdict in hunt(names_like(arguments.only), arguments.seeds, arguments.jobs):
+        verdicts.append(verdict)
+        print(line(verdict), flush=True)
+    if arguments.record:
+        record(verdicts)
+    survived = [verdict.mutant for verdict in verdicts if verdict.seed is None]
+    print(f"{len(verdicts)} planted bugs, {len(survived)} survived")
+    return 1 if survived else 0
 
 
 if __name__ == "__main__":
