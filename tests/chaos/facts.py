@@ -67,6 +67,8 @@ class Ticket:
     """When a cancel of it, or the close of its client, had returned with success."""
     outcome: str = ""
     """What the cancel came to."""
+    impatient: bool = False
+    """Its cancel did not wait for the answer."""
     answered: bool = False
     result: Any = None
     error: BaseException | None = None

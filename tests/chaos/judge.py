@@ -108,7 +108,7 @@ class Judge:
         self.outcomes[f"cancelled: {ticket.outcome.lower().replace('_', ' ')}"] += 1
         if not isinstance(ticket.error, CancelledError):
             yield f"was cancelled, and answers {ticket.error or ticket.result!r}"
-        if ticket.outcome not in CONFIRMED:
+        if ticket.outcome not in CONFIRMED and not ticket.impatient:
             yield f"was cancelled with the outcome {ticket.outcome}"
 
     def _of_value(self, ticket: Ticket) -> Iterator[str]:

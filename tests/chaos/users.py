@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, wait
+from contextlib import closing
 from functools import partial
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -21,6 +23,9 @@ BOUND_S = 90.0
 
 _LOOK_S = 0.5
 """How often it is looked whether the chapter is over."""
+
+_WAYS = {"map": 4, "imap": 2, "imap, left early": 2, "map that raises": 2}
+"""Ways to map, and how often each is gone."""
 
 Work = list[tuple[Ticket, ScalerFuture]]
 
@@ -151,7 +156,9 @@ class User(threading.Thread):
             time.sleep(self._rng.choice((0.0, 0.0, 0.001, 0.01)))  # meet them in all states
             force = self._rng.random() < 0.85
             grace = self._rng.choice((None, None, 0.0, 0.05))
-            if future.cancel(force=force, timeout=BOUND_S, grace=grace):
+            ticket.impatient = self._rng.random() < 0.05
+            timeout = 0.0 if ticket.impatient else BOUND_S
+            if future.cancel(force=force, timeout=timeout, grace=grace):
                 _note_cancel(ticket, future)
             elif force:
                 self._facts.complain(f"could not be cancelled: {future!r}")
@@ -177,28 +184,46 @@ class User(threading.Thread):
         indices = self._facts.indices(1 + min(number, self._at_once))
         if indices is None:
             return
+        way = self._rng.choices(
+            ("map", "imap", "imap, left early", "map that raises"), (4, 2, 2, 2)
+        )
         own, items = indices[0], indices[1:]
-        for index in items:
-            self._facts.add(Ticket(index, "item of a map", Expect.VALUE, is_item=True))
-        function = partial(_item_of, self._directory, self._rng.choice((0.0, 0.0005, 0.005)))
+        tickets = [Ticket(index, "item of a map", Expect.VALUE, is_item=True) for index in items]
         value = [tasks.answer(index) for index in items]
-        ticket = self._facts.add(Ticket(own, f"map over {items}", Expect.VALUE, value))
+        ticket = Ticket(own, f"{way} over {items}", Expect.VALUE, value)
+        for each in (*tickets, ticket):
+            self._facts.add(each)
+        raising = -1
+        taken = len(items)
+        if way == "map that raises":
+            ticket.expects, raising = Expect.OWN_ERROR, self._rng.choice(items)
+        elif way == "imap, left early":
+            taken = self._rng.randrange(len(items))
+            ticket.value = value[:taken]
+        duration_s = self._rng.choice((0.0, 0.0005, 0.005))
+        function = partial(_item_of, self._directory, duration_s, own, raising)
         try:
-            if self._rng.random() < 0.5:
-                ticket.result = client.map(function, items)
+            if way.startswith("imap"):
+                with closing(client.imap(function, items)) as values:
+                    ticket.result = list(islice(values, taken))
             else:
-                ticket.result = list(client.imap(function, items))
+                ticket.result = client.map(function, items)
         except Exception as error:
             ticket.error = error
+            for each in tickets:  # the rest was cancelled, and all of it confirmed
+                each.cancelled_ns, each.outcome = time.monotonic_ns(), "CLOSED"
         ticket.resolutions, ticket.resolved_ns = 1, time.monotonic_ns()
         ticket.answered = True
-        if ticket.result == value:
+        if ticket.result == ticket.value:
             ticket.result = ticket.value = None  # right, and large
         self._facts.count("items mapped", len(items))
 
 
-def _item_of(directory: str, duration_s: float, index: int) -> int:
-    return tasks.item(directory, index, duration_s)
+def _item_of(directory: str, duration_s: float, own: int, raising: int, index: int) -> int:
+    value = tasks.item(directory, index, duration_s)
+    if index == raising:
+        raise tasks.OwnError(own)
+    return value
 
 
 def _ticket(index: int, call: Call) -> Ticket:
