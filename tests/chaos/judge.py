@@ -152,7 +152,8 @@ class Judge:
         for blow in self._at_launcher:
             if blow.happened_within(start_ns, ticket.resolved_ns or 2**63):
                 yield f"the launcher was killed at {(blow.before_ns - start_ns) / 1e9:.3f} s"
-        yield f"acted last at {(self._stamps.last_alive_ns(ticket.index) - start_ns) / 1e9:.3f} s"
+        if last_ns := self._stamps.last_alive_ns(ticket.index):
+            yield f"acted last at {(last_ns - start_ns) / 1e9:.3f} s"
         yield f"resolved at {(ticket.resolved_ns - start_ns) / 1e9:.3f} s"
 
 

@@ -184,9 +184,7 @@ class User(threading.Thread):
         indices = self._facts.indices(1 + min(number, self._at_once))
         if indices is None:
             return
-        way = self._rng.choices(
-            ("map", "imap", "imap, left early", "map that raises"), (4, 2, 2, 2)
-        )
+        (way,) = self._rng.choices([*_WAYS], [*_WAYS.values()])
         own, items = indices[0], indices[1:]
         tickets = [Ticket(index, "item of a map", Expect.VALUE, is_item=True) for index in items]
         value = [tasks.answer(index) for index in items]
