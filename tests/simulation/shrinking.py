@@ -13,22 +13,32 @@ from tests.simulation.runner import run_script
 
 T = TypeVar("T")
 
+ABOUT_TASKS = (Submit, Cancel, Drop)
 
-def shrink(script: Script, seed: int, invariant: str, tries: int = 2_000) -> Script:
+
+def breaks(seed: int, invariant: str) -> Callable[[Script], bool]:
+    """Return what tells whether a script, run with the delays of `seed`, breaks `invariant`."""
+
+    def fails(script: Script) -> bool:
+        failure = run_script(script, seed).failure
+        return failure is not None and failure.invariant == invariant
+
+    return fails
+
+
+def shrink(script: Script, still_fails: Callable[[Script], bool], tries: int = 2_000) -> Script:
     """Leave out kinds of faults, then single ones, then users' doings, then tasks.
 
     Args:
-        script: breaks `invariant`.
-        seed: what its delays are drawn from.
-        invariant: what must go on being broken.
-        tries: runs at most.
+        script: fails.
+        still_fails: whether a smaller one fails in the same way.
+        tries: how often that is asked, at most.
     """
     left = [tries]
 
     def fails(smaller: Script) -> bool:
         left[0] -= 1
-        failure = run_script(smaller, seed).failure if left[0] >= 0 else None
-        return failure is not None and failure.invariant == invariant
+        return left[0] >= 0 and still_fails(smaller)
 
     before = None
     while before != script and left[0] > 0:
@@ -58,8 +68,8 @@ def _smaller(script: Script, field: str, fails: Callable[[Script], bool]) -> Scr
 
 
 def _without_tasks(script: Script, fails: Callable[[Script], bool]) -> Script:
-    used = dict.fromkeys(place for op in script.ops if isinstance(op, Submit) for place in op.tasks)
-    kept = _least(tuple(used), lambda some: fails(_only(script, some)))
+    used = [place for op in script.ops if isinstance(op, ABOUT_TASKS) for place in op.tasks]
+    kept = _least(list(dict.fromkeys(used)), lambda some: fails(_only(script, some)))
     return _only(script, kept)
 
 
@@ -68,7 +78,7 @@ def _only(script: Script, places: Sequence[int]) -> Script:
     wanted = dict.fromkeys(places)
     ops: list[Any] = []
     for op in script.ops:
-        if isinstance(op, Submit | Cancel | Drop):
+        if isinstance(op, ABOUT_TASKS):
             some = tuple(place for place in op.tasks if place in wanted)
             if some:
                 ops.append(msgspec.structs.replace(op, tasks=some))
