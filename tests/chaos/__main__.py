@@ -54,6 +54,7 @@ class Run:
         self._counts: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
         self._close_s: list[float] = []
+        self._program_s = 0.0
         self._memory_mb: list[float] = []
         """Of this process, after each chapter."""
 
@@ -96,6 +97,7 @@ class Run:
         self._counts += outcome.counts
         self._outcomes += outcome.outcomes
         self._close_s.append(outcome.close_s)
+        self._program_s = max(self._program_s, outcome.program_s)
         gc.collect()
         self._memory_mb.append(psutil.Process().memory_info().rss / 1e6)
 
@@ -110,6 +112,7 @@ class Run:
             table.add_row(what, f"{number:,}")
         table.add_section()
         table.add_row("slowest close", f"{max(self._close_s, default=0.0):.2f} s")
+        table.add_row("slowest end of a killed program", f"{self._program_s:.2f} s")
         first, last = self._memory_mb[0], self._memory_mb[-1]
         table.add_row("memory after the first and the last chapter", f"{first:.0f}, {last:.0f} MB")
         self._console.print(table)

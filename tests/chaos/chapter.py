@@ -18,6 +18,7 @@ from tests.chaos.facts import Facts
 from tests.chaos.judge import Judge
 from tests.chaos.nemesis import Nemesis, Prey
 from tests.chaos.plan import Options
+from tests.chaos.programs import Programs
 from tests.chaos.stamps import Stamps
 from tests.chaos.tasks import LINE
 from tests.chaos.users import BOUND_S, User
@@ -38,6 +39,8 @@ class Outcome:
     outcomes: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     close_s: float = 0.0
+    program_s: float = 0.0
+    """The longest that something of a killed program has lived."""
 
 
 class Printed:
@@ -124,12 +127,15 @@ def _live(
         User(f"user-{n}", f"{seed} user {n}", cluster, options, facts, directory, prey, is_over)
         for n in range(options.users)
     ]
-    for thread in (*users, nemesis):
+    programs = Programs(f"{seed} programs", options.kill_program, facts)
+    for thread in (*users, nemesis, programs):
         thread.start()
     while not is_over():
         time.sleep(_STEP_S)
         progress(facts)
     nemesis.stop()
+    programs.stop()
+    outcome.program_s = programs.slowest_s
     patience_s = time.monotonic() + 2 * BOUND_S
     for user in users:
         user.join(max(0.0, patience_s - time.monotonic()))

@@ -21,7 +21,7 @@ from tests.chaos.stamps import Stamps
 _STEP_S = 0.005
 _DEATH_S = 5.0
 SETTLED_S = 0.1
-"""Younger processes are left alone."""
+"""Younger processes are left alone, as a rule."""
 LAUNCHERS_PER_MINUTE = 15
 """Fewer than end a cluster."""
 _HOG = """
@@ -154,13 +154,13 @@ class Nemesis(threading.Thread):
     # --- processes --------------------------------------------------------------------------
 
     def _launcher(self) -> int:
-        """Return the launcher's pid: the one child of ours that we did not start; 0: none."""
-        hogs = [hog.pid for hog in self._hogs]
-        return next((pid for pid in children(os.getpid()) if pid not in hogs), 0)
+        """Return the pid of the cluster's launcher; 0: there is none now."""
+        return next((pid for pid in children(os.getpid()) if _is_launcher(pid)), 0)
 
     def _an_executor(self, launcher: int) -> int:
-        """Choose one that is settled: five that die before they are up end the cluster."""
-        settled = [pid for pid, age_s in children(launcher).items() if age_s > SETTLED_S]
+        """Choose one, settled as a rule: five that die before they are up end the cluster."""
+        least_s = 0.0 if self._rng.random() < 0.1 else SETTLED_S
+        settled = [pid for pid, age_s in children(launcher).items() if age_s >= least_s]
         return self._rng.choice(settled) if settled else 0
 
     def _kill(self, pid: int, target: Target, parent: int) -> bool:
@@ -207,6 +207,13 @@ def children(parent: int) -> dict[int, float]:
             if int(stat[1]) == parent and stat[0] not in b"ZX":
                 found[int(name)] = now_s - int(stat[19]) / os.sysconf("SC_CLK_TCK")
     return found
+
+
+def _is_launcher(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"actors-launcher\0")
+    except OSError:
+        return False
 
 
 def _hold(pid: int, parent: int) -> int:

@@ -30,6 +30,7 @@ class Options:
     freeze_executor: float
     freeze_launcher: float
     starve: float
+    kill_program: float
     crash_share: float
     """Part of the tasks that take their executor down."""
     cancel_share: float
@@ -49,6 +50,7 @@ class Options:
             freeze_executor=calm * rng.choice((0.0, 0.5, 2.0)),
             freeze_launcher=calm * rng.choice((0.0, 0.1, 0.4)),
             starve=calm * rng.choice((0.0, 0.05, 0.1)),
+            kill_program=calm * rng.choice((0.0, 0.0, 0.2)),
             crash_share=calm * rng.choice((0.0, 0.01, 0.03)),
             cancel_share=rng.choice((0.0, 0.05, 0.25)),
             recycle=rng.choice((None, None, 1, 20)),
