@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,23 @@ def test_the_example_of_a_test_as_a_program() -> None:
 def test_the_example_of_a_test_under_pytest() -> None:
     printed, _ = run("-m", "pytest", "-p", "no:cacheprovider", "examples/testing_an_actor.py")
     assert "2 passed" in printed
+
+
+def test_the_example_of_a_simulation() -> None:
+    printed, _ = run("examples/simulated_lock.py")
+    lines = printed.splitlines()
+    assert lines[0].removeprefix("found: ") == lines[1].removeprefix("again: ")
+    seed = re.fullmatch(
+        r"found: +seed=(\d+) invariant='one holder' time_s=[\d.]+ event=\d+ digest=[0-9a-f]{32}"
+        r" replay: python examples/simulated_lock.py \1",
+        lines[0],
+    )
+    assert seed is not None, lines[0]
+    assert lines[2] == "shrunk:   40 steps to 4"
+    assert lines[-2] == "the server without the bug: 50 seeds hold"
+    assert lines[-1].endswith(" s, complete")
+    replayed, _ = run("examples/simulated_lock.py", seed[1])
+    assert replayed.splitlines()[0] == lines[0].removeprefix("found:").strip()
 
 
 @pytest.mark.parametrize("example", ["counter_actor.py", "supervised_actor.py"])

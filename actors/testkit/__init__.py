@@ -17,6 +17,9 @@ One actor, with a fake mailbox:
 Messages pass through the codec on their way in and out, so what could not travel between two
 processes fails here.
 
+Many actors on many nodes, in virtual time, all drawn from one seed: `Simulation`. `explore` tries
+every order of a small system, `shrink` finds the smallest script that fails.
+
 In a live system, `Probe(system)` is an actor that a test reads: `probe.expect(Count)`. The pytest
 fixture `no_leaks` (or `with check_leaks():`) fails a test that leaves an actor system, a process,
 a thread, a file descriptor or shared memory behind.
