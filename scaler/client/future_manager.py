@@ -209,6 +209,7 @@ class ClientFutureManager(Actor):
         for task_id in answer.task_ids if isinstance(answer, TaskDropped) else ():
             entry = self.open.pop(task_id, None)
             if entry is not None:
+                self.printed.pop(task_id, None)  # in an attempt that was lost
                 self._release(entry[1])
                 dropped.append(entry[0])
                 del rest[entry[0]]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REPLY_MARGIN_S = 10.0
 _THREAD_S = 0.0002
 """What another thread of the client's process needs to do its part."""
-_AGAIN_S = 0.01
+_AGAIN_S = 0.005
 
 FUNCTIONS = tuple(
     Function(bytes([number]) * 16, b"blob", f"module.function_{number}") for number in range(8)
@@ -85,8 +85,12 @@ class SimClient:
         self.closed = False
         self.gone = False
         self.closes_in_callback = False
+        self.gets_credit = True
+        """All credit comes back: not to one that was closed while nobody answered."""
         self.broken: Exception | None = None
         self.shown: dict[int, int] = {}
+        self._backlog: deque[int] = deque()
+        """Tasks, by their places, that wait for credit."""
         self._submitted = 0
         self._callbacks: deque[ScalerFuture] = deque()
         self._shown_s = 0.0
@@ -98,17 +102,23 @@ class SimClient:
 
     def submit(self, places: tuple[int, ...]) -> None:
         """Submit tasks, until the credit is used up; the rest later."""
-        for index, place in enumerate(places):
-            if self.closed or self.closing or self.gone or self.broken is not None:
+        waits = bool(self._backlog)
+        self._backlog += places
+        if not waits:
+            self._submit_backlog()
+
+    def _submit_backlog(self) -> None:
+        while self._backlog:
+            if self.closed or self.closing or self.gone:
+                self._backlog.clear()
                 return
             try:
-                self._submit_one(place, self.world.script.tasks[place])
+                self._submit_one(self._backlog[0], self.world.script.tasks[self._backlog[0]])
             except ClientBusyError:
                 self.world.truth.marks["credit was used up"] += 1
-                self.world.sim.after(_AGAIN_S, self.submit, places[index:])
+                self.world.sim.after(_AGAIN_S, self._submit_backlog)
                 return
-            except ClientClosedError:
-                return
+            self._backlog.popleft()
 
     def _submit_one(self, place: int, plan: TaskPlan) -> None:
         payload = bytes(plan.payload_bytes)
@@ -215,6 +225,7 @@ class SimClient:
         if now_s - began_s > 2 * CLOSE_TIMEOUT_S + self.world.slack_s:
             truth.fail("close", f"closing client {self.number} took {now_s - began_s} s")
         answered = answer is not None and not self.world.has_failed(answer)
+        self.gets_credit = answered
         if answered and now_s - began_s < CLOSE_TIMEOUT_S and now_s < truth.broken_s:
             for task_id in self._own_tasks():
                 truth.promised(task_id, "its client has closed")

@@ -67,7 +67,7 @@ def draw_options(random: Random) -> Options:
         workers=workers,
         clients=random.choice((1, 1, 1, 2, 2, 3)),
         hosts=hosts,
-        delays=_draw_delays(random) if "slow" in kinds else CALM,
+        delays=_draw_delays(random, slow="slow" in kinds, alone=not hosts),
         start_s=random.choice((0.005, 0.05, 0.05, 0.5)),
         kill_s=random.choice((0.0005, 0.0005, 0.02)),
         stall=random.choice((0.01, 0.1)) if "stalls" in kinds else 0.0,
@@ -80,17 +80,22 @@ def draw_options(random: Random) -> Options:
     )
 
 
-def _draw_delays(random: Random) -> Delays:
+def _draw_delays(random: Random, *, slow: bool, alone: bool) -> Delays:
+    """Draw how long messages travel; within one node they may all arrive at once."""
+    at_once = alone and random.random() < 0.4
+    local_s = random.choice((0.00005, 0.0005, 0.005)) if slow else 0.00005
     remote_s = 10 ** random.uniform(-3.5, -1.3)
-    return Delays(
-        local_s=(0.0, random.choice((0.00005, 0.0005, 0.005))),
-        remote_s=(remote_s * random.choice((0.05, 0.5)), remote_s),
-        slow_share=random.choice((0.0, 0.01, 0.1)),
-        slow_s=(0.0, random.choice((0.02, 0.2))),
-        stall_share=random.choice((0.0, 0.02, 0.2)),
-        stall_s=(0.0, random.choice((0.002, 0.02))),
-        detect_s=(0.0, random.choice((0.01, 0.2, 2.0))),
-    )
+    delays = CALM
+    if slow:
+        delays = Delays(
+            remote_s=(remote_s * random.choice((0.05, 0.5)), remote_s),
+            slow_share=random.choice((0.0, 0.01, 0.1)),
+            slow_s=(0.0, random.choice((0.02, 0.2))),
+            stall_share=random.choice((0.0, 0.02, 0.2)),
+            stall_s=(0.0, random.choice((0.002, 0.02))),
+            detect_s=(0.0, random.choice((0.01, 0.2, 2.0))),
+        )
+    return msgspec.structs.replace(delays, local_s=None if at_once else (0.0, local_s))
 
 
 def _task_count(random: Random) -> int:

@@ -54,7 +54,7 @@ def check_closed(world: World) -> None:
         if not client.closed:
             left[f"client {client.number}"] = "not closed"
         left[f"submissions of client {client.number}"] = len(client.submissions)
-        if client.broken is None:  # nobody gives credit back to a client that can submit no more
+        if client.broken is None and client.gets_credit:
             left[f"credit of client {client.number}"] = any(client.credit.in_flight())
     if world.truth.now() < world.truth.broken_s:
         left["clients"] = world.main.actor(world.scheduler).clients
@@ -94,7 +94,9 @@ def _look_at_workers(world: World, left: dict[str, object]) -> None:
 
 
 def _look_at_client(client: Any, left: dict[str, object]) -> None:
-    left[f"credit of client {client.number}"] = any(client.credit.in_flight())
+    left[f"credit of client {client.number}"] = client.gets_credit and any(
+        client.credit.in_flight()
+    )
     left[f"open at client {client.number}"] = client.open
     left[f"callbacks of client {client.number}"] = len(client._callbacks)
     if client.closed:

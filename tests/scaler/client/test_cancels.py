@@ -421,6 +421,14 @@ def test_what_is_queued_of_a_batch_is_dropped_with_one_ask(office):
     assert office.is_at_rest()
 
 
+def test_what_a_lost_attempt_has_printed_is_forgotten_when_its_task_is_dropped(office):
+    futures = office.submit(2)
+    office.print(futures[0])
+    office.ask_cancel(*futures)
+    office.drop(*futures)
+    assert office.is_at_rest()
+
+
 def test_callbacks_of_dropped_futures_are_called(office):
     futures = office.submit(2)
     office.ask_cancel(*futures)
