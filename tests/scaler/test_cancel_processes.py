@@ -563,7 +563,7 @@ def test_a_task_that_swallows_its_interrupted_import_answers_and_its_process_goe
     )
     future = client.submit(import_and_swallow, sign.path, str(tmp_path))
     pid = sign.pid()
-    assert future.cancel()
+    assert future.cancel(grace=BOUND_S)
     assert future.cancel_outcome is CancelOutcome.RESULT
     until(lambda: not alive(pid))
     assert slots_are_back(client)
@@ -575,7 +575,7 @@ def test_a_result_that_crosses_a_cancel_leaks_nothing(client, sign, until):
         before, _ = tracemalloc.get_traced_memory()
         future = client.submit(swallow_once, sign.path, b"x" * 20_000_000)
         sign.wait()
-        assert future.cancel()
+        assert future.cancel(grace=BOUND_S)
         assert future.cancel_outcome is CancelOutcome.RESULT
         until(lambda: tracemalloc.get_traced_memory()[0] < before + 5_000_000)
     finally:
