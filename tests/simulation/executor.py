@@ -375,6 +375,16 @@ class SimExecutor:
             self._truth.die(self, self._run, How.LOST)
 
     @property
+    def is_alive(self) -> bool:
+        """Whether there is still a process."""
+        return self.stage is not Stage.DEAD
+
+    def claims(self, task_id: int) -> bool:
+        """Whether it has the task's token, but not begun with it."""
+        is_claimed = self.stage is Stage.CLAIMED and self._task is not None
+        return is_claimed and self._task.task_id == task_id  # type: ignore[union-attr]
+
+    @property
     def has_claims(self) -> bool:
         """Whether tasks are here that have not begun."""
         return bool(self._bodies) or self.stage is Stage.CLAIMED

@@ -63,6 +63,13 @@ def check_closed(world: World) -> None:
         world.truth.fail("rest", f"left when all was closed: {left}")
 
 
+def check_stopped(world: World) -> None:
+    """All nodes have ended: no executor outlives them."""
+    alive = [executor for executor in world.truth.alive.values() if executor.is_alive]
+    if alive:
+        world.truth.fail("orphans", f"{alive} outlive their workers")
+
+
 def _look_at_scheduler(world: World, left: dict[str, object]) -> None:
     scheduler: Any = world.main.actor(world.scheduler)
     left["records"] = scheduler.records

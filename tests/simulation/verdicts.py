@@ -177,7 +177,19 @@ def check_cancel(client: SimClient, call: CancelCall) -> None:
                 truth.fail("cancel", f"a finished future was not given up by {story}")
         elif call.op.force and client.cancel_finished and not _may_resist(client, took_s):
             truth.fail("cancel", f"not cancelled by {story}")
+        elif not future.done() and not _may_have_begun(truth, future):
+            truth.fail("cancel", f"refused, though it had not begun, by {story}")
         truth.marks[f"not cancelled: {outcome.value if outcome else 'broken'}"] += 1
+
+
+def _may_have_begun(truth: Truth, future: ScalerFuture) -> bool:
+    """Whether a task has begun, or is about to, or was when its executor died."""
+    task = truth.tasks[future.task_id]
+    return (
+        bool(task.runs)
+        or truth.marks["an executor died with claims"] > 0
+        or any(executor.claims(task.task_id) for executor in truth.alive.values())
+    )
 
 
 def _may_resist(client: SimClient, took_s: float) -> bool:

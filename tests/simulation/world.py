@@ -129,6 +129,11 @@ class World:
             client.close()
         self.sim.run(until_s=self.sim.now() + END_S, max_events=bound)
         rest.check_closed(self)
+        self.broken_now()
+        for node in self.sim.nodes.values():
+            node.stop()
+        self.sim.run(until_s=self.sim.now() + END_S, max_events=bound)
+        rest.check_stopped(self)
 
     def _patience_s(self) -> float:
         """How long it may take from the last fault until all tasks have ended."""
