@@ -27,7 +27,7 @@ from actors.future import AskFuture, settle_all
 from actors.limits import RUNS_PER_TURN
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
-from actors.signals import DeadLetterReason, Terminated, TerminationReason
+from actors.signals import DeadLetterReason, Terminated
 from actors.supervision import Supervision
 
 Item = TypeVar("Item")
@@ -39,9 +39,6 @@ class NodeCore:
     Any thread may append to `ready` and `outgoing` (through refs) and open asks from outside; all
     else belongs to the node's thread.
     """
-
-    cell_type: type[Cell] = Cell
-    """What `spawn` makes; a simulation makes cells of its own."""
 
     def __init__(
         self,
@@ -62,6 +59,7 @@ class NodeCore:
             wait_for_room: blocks another thread until the cell's mailbox has room, False if not.
         """
         self.name = name
+        self.cell_type: type[Cell] = Cell  # a simulation makes cells of its own
         self.clock = clock
         self.wake = wake
         self.on_own_thread = on_own_thread
@@ -264,12 +262,9 @@ class NodeCore:
     def unreachable(self, address: Address, item: Envelope | Reply, why: str) -> None:
         """The node that an outgoing message is for is gone."""
         if type(item) is Envelope and type(item.message) is WatchActor:
-            ref = self.resolve(item.message.address)
-            lost = Terminated(ref, TerminationReason.NODE_LOST, why)
-            item.message.watcher.deliver(Envelope(lost))
+            self.watches.refuse(item.message, why)
             return
-        error = NodeUnreachableError(why)
-        self.undeliverable(address, item, error, DeadLetterReason.UNREACHABLE)
+        self.undeliverable(address, item, NodeUnreachableError(why), DeadLetterReason.UNREACHABLE)
 
     def node_lost(self, name: str, error: DeliveryError) -> None:
         """Another node is gone: end the asks to it, tell the watchers of its actors."""

@@ -56,6 +56,11 @@ class Watches:
             for watcher in self._remote.pop(ref):
                 watcher.deliver(Envelope(lost))
 
+    def refuse(self, watch: WatchActor, cause: str) -> None:
+        """A watch came too late: the node of the actor is gone."""
+        ref = self._node.resolve(watch.address)
+        watch.watcher.deliver(Envelope(Terminated(ref, TerminationReason.NODE_LOST, cause)))
+
     def __len__(self) -> int:
         """Return how many actors of other nodes are watched."""
         return len(self._remote)

@@ -12,10 +12,10 @@ from actors.testkit.simulation.events import EventKind as EventKind
 from actors.testkit.simulation.explore import Exploration as Exploration
 from actors.testkit.simulation.explore import explore as explore
 from actors.testkit.simulation.explore import replay as replay
+from actors.testkit.simulation.failures import Failure as Failure
 from actors.testkit.simulation.fingerprint import state_of as state_of
 from actors.testkit.simulation.node import SimulatedNode as SimulatedNode
 from actors.testkit.simulation.shrink import shrink as shrink
-from actors.testkit.simulation.simulation import Failure as Failure
 from actors.testkit.simulation.simulation import RunEnd as RunEnd
 from actors.testkit.simulation.simulation import Simulation as Simulation
 

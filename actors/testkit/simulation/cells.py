@@ -157,7 +157,6 @@ class SimulatedWatches(Watches):
 class SimulatedCore(NodeCore):
     """The node of production, on virtual time."""
 
-    cell_type = SimulatedCell
     cells: dict[int, SimulatedCell]  # type: ignore[assignment]
     outside: SimulatedOutsideRef
 
@@ -174,6 +173,7 @@ class SimulatedCore(NodeCore):
             on_own_thread=lambda: True,
             wait_for_room=lambda _cell: False,
         )
+        self.cell_type = SimulatedCell
         self.sleeping = True
         self.outside = SimulatedOutsideRef(self)
         self.watches = SimulatedWatches(self)

@@ -58,19 +58,19 @@ class Choices(Agenda):
     """What may happen next: the first message of each lane, each callback, each notice of a crash.
 
     Timers and deadlines happen in their order when nothing else may, and time moves only then;
-    with `any_timers` the next one may also happen before all else.
+    the next one may also happen before all else if it is due within `early_s`.
 
     Attributes:
         cores: the nodes of the simulation, by name.
         chosen: which of the choices `take` takes.
     """
 
-    def __init__(self, *, any_timers: bool) -> None:
+    def __init__(self, *, early_s: float) -> None:
         """Begin with nothing to come."""
         super().__init__(Random(0), _AT_ONCE)  # noqa: S311
         self.cores: dict[str, SimulatedCore] = {}
         self.chosen = 0
-        self._any_timers = any_timers
+        self._early_s = early_s
         self._lanes: dict[tuple[ActorRef | None, Receiver], Lane] = {}
         self._calls: dict[Handle, Callable[[], object]] = {}
         self._notices: dict[Notice, None] = {}
@@ -97,9 +97,9 @@ class Choices(Agenda):
         found: list[Choice] = list(self._lanes.values())
         found += [handle for handle in self._calls if not handle.cancelled]
         found += [notice for notice in self._notices if self._may_notice(notice)]
-        if not found or self._any_timers:
+        if not found or self._early_s:
             due = self._next_due()
-            if due is not None:
+            if due is not None and (not found or due.at_s - self.now_s < self._early_s):
                 found.append(due)
         return found
 

@@ -38,7 +38,6 @@ class EventKind(StrEnum):
     STOP = "stop"
     RESTART = "restart"
     PAUSE = "pause"
-    RESUME = "resume"
     CLOCK = "clock"
     """A wall clock jumped."""
 

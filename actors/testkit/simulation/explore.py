@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -54,7 +55,7 @@ def explore(
     max_states: int = 200_000,
     max_seconds: float = 600.0,
     max_depth: int = 1_000,
-    any_timers: bool = False,
+    any_timers: bool | float = False,
     independent_nodes: bool = False,
     expect_failures: bool | Callable[[ActorRef, Exception], bool] = False,
 ) -> Exploration:
@@ -76,7 +77,8 @@ def explore(
         max_states: stop after so many states.
         max_seconds: stop after so many seconds of real time.
         max_depth: longest way.
-        any_timers: whether the next timer may also come before all else.
+        any_timers: whether the next timer may also come before all else; a number: only if it is
+            due within so many seconds.
         independent_nodes: promise that actors and models of different nodes share nothing, and
             that `check` does not mind the order of what different nodes do. Saves time.
         expect_failures: as for `Simulation`.
@@ -100,7 +102,7 @@ def replay(
     build: Callable[[Simulation], W],
     path: Sequence[int],
     *,
-    any_timers: bool = False,
+    any_timers: bool | float = False,
     expect_failures: bool | Callable[[ActorRef, Exception], bool] = False,
 ) -> tuple[Simulation, W]:
     """Take the steps of a `CounterexampleError.path` again, with a trace.
@@ -108,7 +110,7 @@ def replay(
     Raises:
         SimulationError: what went wrong, goes wrong again.
     """
-    agenda = Choices(any_timers=any_timers)
+    agenda = Choices(early_s=_early_s(any_timers))
     sim = Simulation(0, agenda=agenda, expect_failures=expect_failures, keep_trace=True)
     agenda.cores = sim.network.cores
     world = build(sim)
@@ -117,6 +119,10 @@ def replay(
         agenda.chosen = index
         sim.step()
     return sim, world
+
+
+def _early_s(any_timers: bool | float) -> float:
+    return math.inf if any_timers is True else float(any_timers)
 
 
 class _Frame:
@@ -150,7 +156,7 @@ class _Search:
         check: Callable[[Any], None] | None,
         check_end: Callable[[Any], None] | None,
         fingerprint: Callable[[Any], Any] | None,
-        any_timers: bool,
+        any_timers: bool | float,
         expect_failures: bool | Callable[[ActorRef, Exception], bool],
     ) -> None:
         self._build = build
@@ -206,7 +212,7 @@ class _Search:
         self._starts += 1
         if self._starts % _STARTS_PER_COLLECTION == 0:
             gc.collect(1)  # what is left of the worlds before
-        self._agenda = Choices(any_timers=self._any_timers)
+        self._agenda = Choices(early_s=_early_s(self._any_timers))
         self._sim = Simulation(
             0, agenda=self._agenda, expect_failures=self._expect_failures, digest=False
         )

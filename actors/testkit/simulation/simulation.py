@@ -20,22 +20,14 @@ from actors.testkit.simulation.delays import Delays
 from actors.testkit.simulation.errors import (
     InvariantError,
     LivelockError,
-    UnexpectedFailureError,
 )
 from actors.testkit.simulation.events import Event, EventKind, Record, label, name_of
+from actors.testkit.simulation.failures import Failure, Failures
 from actors.testkit.simulation.network import Network
 from actors.testkit.simulation.node import OUTSIDE, SimulatedNode
 
 _EVENTS_PER_INSTANT = 10_000
 _WALL_TIME_S = 1_800_000_000.0
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """A handler that raised."""
-
-    time_s: float
-    ref: ActorRef
-    error: Exception
 
 
 class RunEnd(msgspec.Struct, frozen=True):
@@ -60,7 +52,6 @@ class Simulation:
     Attributes:
         seed: what it was made with.
         random: the source of all that is drawn; models may draw from it as well.
-        failures: the handlers that raised.
     """
 
     def __init__(
@@ -89,11 +80,9 @@ class Simulation:
         self.seed = seed
         self.random = Random(seed)  # noqa: S311
         self.delays = delays or Delays()
-        self.failures: list[Failure] = []
-        self._expect_failures = expect_failures
+        self._failures = Failures(expect_failures)
         self._record = Record(describe, digest=digest, keep_trace=keep_trace)
         self._checks: list[Callable[[Event], None]] = []
-        self._unexpected: Failure | None = None
         self._instant_events = 0
         # Of its own, so that what models draw changes nothing here.
         network_random = Random(f"network of {seed}")  # noqa: S311
@@ -111,12 +100,7 @@ class Simulation:
     def node(
         self, name: str, setup: Callable[[SimulatedNode], None] | None = None
     ) -> SimulatedNode:
-        """Add a node.
-
-        Args:
-            name: unique.
-            setup: spawns the node's actors: called now, and again after each restart.
-        """
+        """Add a node; `setup` spawns its actors: called now, and again after each restart."""
         if name in self.network.cores:
             raise ValueError(f"there is a node named {name!r} already")
         node = SimulatedNode(self, name, setup)
@@ -186,7 +170,7 @@ class Simulation:
             if due_s is None:
                 break
             if until_s is not None and due_s > until_s:
-                self.agenda.now_s = until_s
+                self.agenda.now_s = max(self.agenda.now_s, until_s)
                 reason = "time"
                 break
             if not self.step():
@@ -230,6 +214,11 @@ class Simulation:
         """How many events there were."""
         return self._record.count
 
+    @property
+    def failures(self) -> list[Failure]:
+        """The handlers that raised."""
+        return self._failures.kept
+
     def digest(self) -> str:
         """Return a hash of all events so far: equal for equal runs, on any machine."""
         return self._record.digest()
@@ -239,12 +228,7 @@ class Simulation:
         return self._record.lines()
 
     def failure_line(self, error: BaseException, command: str) -> str:
-        """Return one line that says what failed, and how to see it again.
-
-        Args:
-            error: what `run` raised.
-            command: runs this seed again.
-        """
+        """Return one line: what `run` raised, where, and the command that runs the seed again."""
         what = error.invariant if isinstance(error, InvariantError) else type(error).__name__
         return (
             f"seed={self.seed} invariant={what!r} time_s={self.agenda.now_s:.6f} "
@@ -275,11 +259,7 @@ class Simulation:
 
     def failed(self, ref: ActorRef, error: Exception) -> None:
         """Note a handler that raised."""
-        failure = Failure(self.agenda.now_s, ref, error)
-        self.failures.append(failure)
-        expected = self._expect_failures
-        if not (expected if isinstance(expected, bool) else expected(ref, error)):
-            self._unexpected = self._unexpected or failure
+        self._failures.add(Failure(self.agenda.now_s, ref, error))
 
     def settle(self) -> None:
         """Give the nodes that were woken their turn; then raise what must not be missed."""
@@ -287,12 +267,7 @@ class Simulation:
             woken, self.woken = self.woken, []
             for node in woken:
                 node.turn()
-        if self._unexpected is not None:
-            failure, self._unexpected = self._unexpected, None
-            raise UnexpectedFailureError(
-                f"actor {label(failure.ref)} raised at {failure.time_s} s: {failure.error!r}; "
-                "if it may, say so with expect_failures"
-            ) from failure.error
+        self._failures.raise_unexpected()
 
     # --- inside -----------------------------------------------------------------------------
 
