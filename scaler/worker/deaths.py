@@ -33,8 +33,10 @@ def bury(worker: Worker, message: ExecutorExited) -> None:
     ordinal = worker.executor.running()
     ran_s = worker.executor.running_for()
     worker.cancels.end_all(cause, ran_s, by_us=by_us)
-    if ordinal in worker.ledger.sent:
-        task = worker.ledger.strike(ordinal)
+    task = worker.ledger.strike(ordinal) if ordinal in worker.ledger.sent else None
+    # First those that have not begun: what is told last is queued again before all others.
+    worker.tell_returned(worker.ledger.ordinals)
+    if task is not None:
         text = death_text(task, worker.executor.item(), cause, worker.name, worker.pid)
         row = attempt_row(
             task,
@@ -47,4 +49,3 @@ def bury(worker: Worker, message: ExecutorExited) -> None:
             pid=worker.pid,
         )
         worker.tell_rows([row])
-    worker.tell_returned(worker.ledger.ordinals)

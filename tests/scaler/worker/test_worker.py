@@ -267,6 +267,14 @@ def test_the_task_that_ran_is_blamed_and_those_that_had_not_begun_go_back(slot):
     assert slot.is_at_rest()
 
 
+def test_the_lost_task_is_told_last_so_that_it_is_queued_before_those_behind_it(slot):
+    slot.run(1, 2, 3)
+    slot.executor.begin()
+    slot.executor.exit()
+    told = [type(message) for message in slot.kit.messages_to(slot.scheduler)]
+    assert told == [TaskReturned, TaskResult]
+
+
 def test_the_item_of_a_chunk_is_named(slot):
     function = Function(b"f", b"blob", "module.f")
     slot.kit.tell(TaskRun((function,), (Task(1, b"f", b"", True),), (1_000,)))
