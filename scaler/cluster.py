@@ -14,7 +14,6 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
-from importlib import import_module
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -45,6 +44,8 @@ if TYPE_CHECKING:
     from scaler.roles import Roles
 
 _PRELOAD = ("scaler.executor.main", "cloudpickle")
+_MACHINERY = ("scaler.roles", "scaler.client.calls")
+"""Imported while the launcher starts, and by the node's thread, where no Ctrl-C can meet it."""
 
 
 class LocalCluster:
@@ -119,13 +120,11 @@ class LocalCluster:
             preload=(*_PRELOAD, *preload),
             env=environment(env, self.slots),
             launch_now=True,
+            imports=_MACHINERY,
             on_broken=weakly(self._on_node_broken),
         )
         try:
-            # A Ctrl-C that meets this import within msgspec's own goes unnoticed there, and msgspec
-            # crashes at its first decoder. Here it is noticed.
-            import_module("datetime")
-            # Only now, while the launcher starts: this import takes longer than all else here.
+            thread.wait_ready()
             from scaler.roles import Roles
 
             roles = Roles(
@@ -135,7 +134,6 @@ class LocalCluster:
                 weakly(self.break_off),
                 partial(close_displayed, self._made) if "IPython" in sys.modules else None,
             )
-            import_module("scaler.client.calls")  # what clients need, while executors start
             self._await_executor(roles, start_timeout)
         except (ActorsError, OSError) as error:
             _end(thread)

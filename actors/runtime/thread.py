@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from actors.errors import LaunchError, SystemClosedError
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 _SHORT = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 """What is short now may be there in a moment."""
 
+_UNWANTED_S = 0.5
+"""How long to wait for the end of a thread that may not have begun."""
+
 
 class NodeThread:
     """Owns the thread. Within it: one launcher (made at first need, or at once), one loop.
@@ -45,6 +49,7 @@ class NodeThread:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         launch_now: bool = False,
+        imports: Sequence[str] = (),
         on_broken: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Start the thread; `wait_ready` waits for its loop.
@@ -55,6 +60,8 @@ class NodeThread:
             env: environment of child processes, default: that of this moment.
             cwd: their working directory, default: that of this moment.
             launch_now: start the launcher at once.
+            imports: modules that the thread imports before it is ready. Two threads should not
+                import at a time: if Ctrl-C meets one at the lock of all imports, that stays locked.
             on_broken: called on the thread when the loop ended by an error.
         """
         self.name = name
@@ -70,6 +77,7 @@ class NodeThread:
         self._env = env
         self._cwd = cwd
         self._launch_now = launch_now
+        self._imports = tuple(imports)
         self._on_broken = on_broken
         self.error: BaseException | None = None
         """What has ended the thread before it was asked to."""
@@ -80,8 +88,9 @@ class NodeThread:
             self._thread.start()
         except BaseException:  # Ctrl-C while it comes up: nobody will hold it, nobody can end it
             self._unwanted = True
-            if self._ready.is_set() and self.error is None:
+            if self._ready.wait(_UNWANTED_S) and self.error is None:
                 self.loop.finish()
+                self._thread.join(_UNWANTED_S)
             raise
 
     def wait_ready(self) -> None:
@@ -199,8 +208,10 @@ class NodeThread:
             from actors.runtime.loop import NodeLoop
             from actors.runtime.poller import Poller
 
+            for name in self._imports:
+                import_module(name)
             poller = Poller()
-        except BaseException:  # Ctrl-C in the main thread breaks the imports that both do
+        except BaseException:
             if self._launcher is not None:
                 self._launcher.close()
             raise

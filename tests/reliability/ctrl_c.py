@@ -1,12 +1,12 @@
 """Ctrl-C at any moment in the life of a program that uses a cluster.
 
-The interpreter looks for signals when a function is entered and when one in C has returned. The
-program counts these points, and at one of them sends SIGINT to its process group, as a terminal
-does. `python -m tests.reliability.ctrl_c 200 [SEED]` tries so many points; one that went wrong is
-printed with the number to give to `interrupt`.
+In two ways. By points: the interpreter looks for signals when a function is entered and when one in
+C has returned; the program counts these points, and at one of them sends SIGINT to its process
+group, as a terminal does. And by time: SIGINT comes from outside, whatever the program does then.
 
-Left out are points within the import machinery: a `KeyboardInterrupt` between its lock and the
-`try` behind it leaves the lock held (a matter of CPython, and of less than a microsecond).
+`python -m tests.reliability.ctrl_c 200 [SEED]` does each so many times, and prints those that went
+wrong. Left out are points within the import machinery: a `KeyboardInterrupt` between its lock and
+the `try` behind it leaves the lock held (a matter of CPython, and of less than a microsecond).
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ import msgspec
 from tests.reliability.programs import Program
 
 END_BOUND_S = 5.0
+LASTS_S = 0.4
+"""How long the program takes, about."""
+
 SHARE = 0.99
 """Of the points of one run: another may have fewer, as its threads meet otherwise."""
 _HANG_S = 30.0
@@ -41,8 +44,10 @@ PROGRAM = """
             print(f"{frame.f_code.co_filename}:{frame.f_lineno}", flush=True)
             os.killpg(0, signal.SIGINT)
 
-    atexit.register(lambda: point or print(seen))  # called last
-    sys.setprofile(count)
+    atexit.register(lambda: print("points", seen))  # called last
+    if point >= 0:
+        sys.setprofile(count)
+    print("begun", flush=True)
     import time
     from scaler import Client
 
@@ -71,13 +76,12 @@ PROGRAM = """
 class Outcome(msgspec.Struct, frozen=True):
     """How one program took it."""
 
-    point: int
+    moment: str
     code: int
     ended_s: float
     gone_s: float
     """After its end: until no process, segment or file of it was left."""
-    where: str
-    """The line that was interrupted."""
+    out: str
     error: str
 
     def wrong(self) -> str:
@@ -87,9 +91,10 @@ class Outcome(msgspec.Struct, frozen=True):
         ignored = self.error.count("Exception ignored in")
         if ignored:
             interrupts += [x for x in self.error.splitlines() if x.startswith("KeyboardInterrupt:")]
-        if len(interrupts) != 1:
+        was_early = "points" not in self.out
+        if len(interrupts) != 1 and (was_early or self.error):
             return f"{len(interrupts)} times KeyboardInterrupt"
-        if self.code != -2 and not (ignored and self.code == 0):
+        if self.code != -2 and not (self.code == 0 and (ignored or not was_early)):
             return f"exit code {self.code}"
         if self.ended_s > END_BOUND_S:
             return f"it took {self.ended_s:.1f} s to end"
@@ -103,37 +108,51 @@ def points() -> int:
     with Program(PROGRAM, "0") as program:
         code, out, error = program.ends()
         assert (code, error) == (0, ""), error
-        return int(out)
+        return int(out.split()[-1])
 
 
-def interrupt(point: int) -> Outcome:
+def interrupt_at(point: int) -> Outcome:
     """Run the program, interrupted at `point`."""
     with Program(PROGRAM, str(point)) as program:
-        start_s = time.monotonic()
-        try:
-            code, out, error = program.ends(_HANG_S)
-        except subprocess.TimeoutExpired:
-            return Outcome(point, 0, _HANG_S, 0.0, "", f"hangs; left: {program.left()}")
-        ended_s = time.monotonic()
-        program.wait_gone()
-        return Outcome(point, code, ended_s - start_s, time.monotonic() - ended_s, out, error)
+        return _outcome(program, f"point {point}")
+
+
+def interrupt_after(delay_s: float) -> Outcome:
+    """Run the program, interrupted after that time, if it takes so long."""
+    with Program(PROGRAM, "-1") as program:
+        program.says("begun")
+        time.sleep(delay_s)
+        program.ctrl_c()
+        return _outcome(program, f"after {delay_s:.4f} s")
+
+
+def _outcome(program: Program, moment: str) -> Outcome:
+    start_s = time.monotonic()
+    try:
+        code, out, error = program.ends(_HANG_S)
+    except subprocess.TimeoutExpired:
+        return Outcome(moment, 0, _HANG_S, 0.0, "", f"hangs; left: {program.left()}")
+    ended_s = time.monotonic()
+    program.wait_gone()
+    return Outcome(moment, code, ended_s - start_s, time.monotonic() - ended_s, out, error)
 
 
 def main(count: int, seed: int) -> int:
-    """Interrupt that many programs; return how many took it wrongly."""
+    """Interrupt that many programs each way; return how many took it wrongly."""
     draws = random.Random(seed)
     total = int(points() * SHARE)
-    print(f"{count} programs, seed {seed}, one of {total} points each", flush=True)
-    outcomes = [interrupt(draws.randint(1, total)) for _ in range(count)]
+    print(
+        f"{count} programs at one of {total} points, {count} at any time; seed {seed}", flush=True
+    )
+    outcomes = [interrupt_at(draws.randint(1, total)) for _ in range(count)]
+    outcomes += [interrupt_after(draws.uniform(0.0, LASTS_S)) for _ in range(count)]
     failed = [outcome for outcome in outcomes if outcome.wrong()]
     for outcome in failed:
-        print(f"\npoint {outcome.point}, {outcome.where.strip()}: {outcome.wrong()}")
-        print(f"exit code {outcome.code}\n{outcome.error}")
+        print(f"\n{outcome.moment}: {outcome.wrong()}, exit code {outcome.code}")
+        print(f"{outcome.out}{outcome.error}")
     ended_s = max(outcome.ended_s for outcome in outcomes)
     gone_s = max(outcome.gone_s for outcome in outcomes)
-    print(
-        f"{len(failed)} wrong; longest run {ended_s:.2f} s; nothing left after {gone_s:.3f} s more"
-    )
+    print(f"{len(failed)} wrong; the longest ran {ended_s:.2f} s, all gone {gone_s:.3f} s later")
     return len(failed)
 
 

@@ -14,6 +14,7 @@ BOUND_S = 5.0
 
 PRELUDE = """
     import atexit, gc, os, signal, subprocess, sys, threading, time
+    from concurrent.futures import CancelledError
     from scaler import Client, ClientClosedError, LocalCluster
 
     def resist():
@@ -208,7 +209,7 @@ ENDS = {
         def map_on():
             try:
                 client.map(time.sleep, [600] * 9)
-            except ClientClosedError:
+            except (ClientClosedError, CancelledError):
                 pass
         threading.Thread(target=map_on, daemon=True).start()
         """,

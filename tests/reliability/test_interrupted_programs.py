@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.reliability.ctrl_c import SHARE, interrupt, points
+from tests.reliability.ctrl_c import LASTS_S, SHARE, interrupt_after, interrupt_at, points
 from tests.reliability.programs import Program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -21,8 +21,14 @@ def test_ctrl_c_at_any_point_of_a_program_ends_it_once_and_leaves_nothing():
     print(f"seed {seed}")
     draws = random.Random(seed)
     total = int(points() * SHARE)
-    for _ in range(8):
-        outcome = interrupt(draws.randint(1, total))
+    for _ in range(6):
+        outcome = interrupt_at(draws.randint(1, total))
+        assert outcome.wrong() == "", outcome
+
+
+def test_ctrl_c_at_any_time_ends_a_program_once_and_leaves_nothing():
+    for _ in range(6):
+        outcome = interrupt_after(random.uniform(0.0, LASTS_S))
         assert outcome.wrong() == "", outcome
 
 
