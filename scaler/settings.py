@@ -45,7 +45,7 @@ def checked_limits(
         if max_tasks < 1:
             raise ValueError(f"max_tasks_per_executor must be at least 1, got {max_tasks!r}")
     if max_memory is not None:
-        _check_integer("max_memory_per_executor", max_memory)
+        _check_integer("max_memory_per_executor", max_memory, " (bytes)")
         if max_memory < EXECUTOR_MEMORY_MIN_BYTES:
             raise ValueError(
                 f"max_memory_per_executor must be at least {EXECUTOR_MEMORY_MIN_BYTES:,} bytes, "
@@ -74,6 +74,6 @@ def environment(env: Mapping[str, str] | None, slots: int) -> dict[str, str]:
     return {**shared, **os.environ, **(env or {})}
 
 
-def _check_integer(name: str, value: Any) -> None:
+def _check_integer(name: str, value: Any, unit: str = "") -> None:
     if type(value) is not int:
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer{unit}, got {value!r}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 from scaler.client.displayed import html_table
 from scaler.client.references import references
 from scaler.errors import ClientError
-from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLIENT_TASKS
+from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLIENT_TASKS, MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from scaler.client.connection import Connection
@@ -37,6 +37,17 @@ class ClientOptions(NamedTuple):
     """Whether `submit` waits for credit; if not, it raises `ClientBusyError`."""
     policy: TaskPolicy | None = None
     """How often a task may be tried, and for how long; made by `scaler.client.policies`."""
+
+    def in_words(self) -> str:
+        """Say what differs from a client without options."""
+        said: dict[str, Any] = {"name": self.name, "block": self.block}
+        if (policy := self.policy) is not None:
+            said |= {"retries": policy.retries, "max_attempts": policy.max_attempts}
+            said |= {"timeout": policy.timeout_s, "deadline": policy.deadline_s}
+        usual = {"block": True, "retries": 0, "max_attempts": MAX_ATTEMPTS}
+        return "".join(
+            f", {key}={value!r}" for key, value in said.items() if value != usual.get(key)
+        )
 
 
 class _Hold:
@@ -289,7 +300,7 @@ class BaseClient:
         tasks, size_bytes = self._session.credit.in_flight()
         return (
             f"<Client {number}, {self._state()}, {tasks} tasks and {size_bytes} bytes in flight, "
-            f"{slots} workers>"
+            f"{slots} workers{self._options.in_words()}>"
         )
 
     def _repr_html_(self) -> str:

@@ -44,7 +44,7 @@ def changed_policy(
 
 def _retry_fields(retries: int | Retry) -> dict[str, Any]:
     if not isinstance(retries, Retry):
-        retries = Retry(checked_count("retries", retries, least=0))
+        retries = _plain_retry(retries)
     if not retries.count:
         names = "retries", "retry_when", "backoff_s", "backoff_max_s", "jitter"
         return {name: getattr(DEFAULT_POLICY, name) for name in names}
@@ -55,6 +55,15 @@ def _retry_fields(retries: int | Retry) -> dict[str, Any]:
         "backoff_max_s": retries.max_backoff,
         "jitter": retries.jitter,
     }
+
+
+def _plain_retry(retries: Any) -> Retry:
+    try:
+        return Retry(checked_count("retries", retries, least=0))
+    except TypeError:
+        raise TypeError(
+            f"retries must be an integer, or a Retry, as in Retry(3, when=OSError); got {retries!r}"
+        ) from None
 
 
 def _dump_predicate(when: Any) -> bytes:
@@ -76,7 +85,7 @@ def _dump_predicate(when: Any) -> bytes:
 
 def _checked_limit(name: str, value: Any) -> float | None:
     """Return seconds; `None`, which is no limit, for infinity."""
-    seconds = checked_number(name, value)
+    seconds = checked_number(name, value, "a number of seconds")
     if not seconds > 0:
         raise ValueError(f"{name} must be more than 0 seconds, got {value!r}")
     return None if math.isinf(seconds) else seconds

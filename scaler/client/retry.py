@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final, TypeAlias
 
+from scaler.errors import ScalerError
 from scaler.limits import RETRY_BACKOFF_MAX_S
 
 When: TypeAlias = (
@@ -41,7 +42,7 @@ class Retry:
 
     Raises:
         TypeError: an argument is of a wrong type.
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `when` can never hold.
     """
 
     count: int = 3
@@ -83,7 +84,7 @@ def checked_count(name: str, value: Any, *, least: int) -> int:
     return count
 
 
-def checked_number(name: str, value: Any) -> float:
+def checked_number(name: str, value: Any, what: str = "a number") -> float:
     """Return `value` as a float.
 
     Raises:
@@ -91,7 +92,7 @@ def checked_number(name: str, value: Any) -> float:
         ValueError: it is NaN, or too large for a float.
     """
     if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be {what}, got {value!r}")
     try:
         number = float(value)
     except OverflowError:
@@ -113,6 +114,7 @@ def _checked_when(when: Any) -> Any:
     if when is None or all(_is_exception_type(kind) for kind in kinds):
         if isinstance(when, tuple) and not when:
             raise ValueError("when=() names no exception: use retries=0")
+        _check_own(kinds)
         return when
     if isinstance(when, (type, tuple)) or not callable(when):
         raise TypeError(
@@ -121,6 +123,17 @@ def _checked_when(when: Any) -> Any:
     if inspect.iscoroutinefunction(when):
         raise TypeError(f"when must be a plain function, not an async one, got {when!r}")
     return when
+
+
+def _check_own(kinds: tuple[Any, ...]) -> None:
+    """Errors of this package do not come from the task: to wait for one is a misunderstanding."""
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, ScalerError):
+            raise ValueError(  # noqa: TRY004 - it is of the right type
+                f"when={kind.__name__} can never hold: only what the task itself raises is retried "
+                "so. Tasks whose executor died are run again by `max_attempts`; a `timeout` and a "
+                "`deadline` are final"
+            )
 
 
 def _is_exception_type(kind: Any) -> bool:

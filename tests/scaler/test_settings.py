@@ -20,7 +20,11 @@ from scaler.settings import checked_limits, checked_workers, environment
         ({"max_tasks_per_executor": 0}, ValueError, "max_tasks_per_executor must be at least 1"),
         ({"max_tasks_per_executor": True}, TypeError, "must be an integer, got True"),
         ({"max_tasks_per_executor": 2.0}, TypeError, "must be an integer, got 2.0"),
-        ({"max_memory_per_executor": "2 GiB"}, TypeError, "must be an integer, got '2 GiB'"),
+        (
+            {"max_memory_per_executor": "2 GiB"},
+            TypeError,
+            "must be an integer (bytes), got '2 GiB'",
+        ),
         ({"max_memory_per_executor": 2}, ValueError, "must be at least 67,108,864 bytes"),
         ({"max_memory_per_executor": 1e9}, TypeError, "max_memory_per_executor must be an integer"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import threading
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from scaler.client.client import ClientOptions
 from scaler.client.policies import changed_policy
 from scaler.client.retry import COUNT_MAX, Retry
-from scaler.errors import ClientError, SerializationError
+from scaler.errors import ClientError, SerializationError, TaskTimeoutError, WorkerDiedError
 from scaler.limits import MAX_ATTEMPTS, PREDICATE_BYTES, RETRY_BACKOFF_MAX_S
 from scaler.protocol.tasks import TaskPolicy
 
@@ -83,6 +85,8 @@ def test_when_is_a_type_some_types_or_a_function(when):
         ({"when": "OSError"}, TypeError, "when must be an exception type"),
         ({"when": ()}, ValueError, "names no exception"),
         ({"when": wants_later}, TypeError, "plain function"),
+        ({"when": TaskTimeoutError}, ValueError, "when=TaskTimeoutError can never hold"),
+        ({"when": (OSError, WorkerDiedError)}, ValueError, "run again by `max_attempts`"),
         ({"backoff": -1}, ValueError, "backoff must be 0 or more"),
         ({"backoff": math.nan}, ValueError, "backoff must be a number"),
         ({"backoff": math.inf}, ValueError, "backoff must be 0 or more, and finite"),
@@ -145,17 +149,17 @@ def test_a_view_keeps_what_it_does_not_change():
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({"retries": True}, TypeError, "retries must be an integer, got True"),
+        ({"retries": True}, TypeError, "retries must be an integer, or a Retry"),
         ({"retries": -1}, ValueError, "retries must be between 0"),
         ({"retries": 1.5}, TypeError, "retries must be an integer"),
-        ({"retries": OSError}, TypeError, "retries must be an integer"),
+        ({"retries": OSError}, TypeError, "a Retry, as in Retry(3, when=OSError); got <class"),
         ({"max_attempts": 0}, ValueError, "max_attempts must be between 1 and"),
         ({"max_attempts": False}, TypeError, "max_attempts must be an integer"),
         ({"timeout": 0}, ValueError, "timeout must be more than 0 seconds, got 0"),
         ({"timeout": -2}, ValueError, "timeout must be more than 0 seconds"),
         ({"timeout": math.nan}, ValueError, "timeout must be a number"),
         ({"timeout": True}, TypeError, "timeout must be a number"),
-        ({"timeout": "5"}, TypeError, "timeout must be a number"),
+        ({"timeout": timedelta(1)}, TypeError, "timeout must be a number of seconds, got datetime"),
         ({"deadline": 0.0}, ValueError, "deadline must be more than 0 seconds"),
         ({"deadline": -math.inf}, ValueError, "deadline must be more than 0 seconds"),
         ({"deadline": [1]}, TypeError, "deadline must be a number"),
@@ -165,6 +169,14 @@ def test_options_say_what_is_wrong_with_them(arguments, error, text):
     with pytest.raises(error) as caught:
         policy_of(**arguments)
     assert text in str(caught.value)
+
+
+def test_a_view_says_how_it_differs():
+    assert ClientOptions().in_words() == ""
+    policy = policy_of(retries=2, timeout=1.5)
+    words = ClientOptions(name="x", policy=policy).in_words()
+    assert words == ", name='x', retries=2, timeout=1.5"
+    assert ClientOptions(block=False).in_words() == ", block=False"
 
 
 # Predicates on their way.
