@@ -147,10 +147,12 @@ class World:
     def slack_s(self) -> float:
         """What slow messages and nodes that stand still may add to a bound."""
         delays = self.script.options.delays
-        way_s = (delays.remote_s[1] + delays.slow_s[1]) + delays.stall_s[1]
+        way_s = delays.remote_s[1] + (0.0 if delays.local_s is None else delays.local_s[1])
+        way_s += delays.slow_s[1] if delays.slow_share else 0.0
+        way_s += delays.stall_s[1] if delays.stall_share else 0.0
         # A node that stood still for long moves its deadlines by that.
         pauses = [2 * act.for_s for act in self.script.faults if isinstance(act, plans.PauseNode)]
-        return 6 * way_s + sum(pauses) + delays.detect_s[1] + 0.01
+        return 6 * way_s + sum(pauses) + 0.01
 
     def _longest_stop_s(self) -> float:
         """How long it may take until a task is stopped that must be."""
