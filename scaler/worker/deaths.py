@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from signal import SIGKILL
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from scaler.worker.rows import attempt_row, death_text
 if TYPE_CHECKING:
     from scaler.worker.port import ExecutorExited
     from scaler.worker.worker import Worker
+
+
+_log = logging.getLogger("scaler")
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -30,6 +34,8 @@ def bury(worker: Worker, message: ExecutorExited) -> None:
     if worker.verdict.cause and by_us:
         _, newline, last_lines = cause.partition("\n")
         cause, blameless = worker.verdict.cause + newline + last_lines, worker.verdict.blameless
+    if not worker.dying or worker.verdict.cause:  # else it was ended on purpose
+        _log.info("executor %d of %s died: %s", worker.pid, worker.name, cause.partition("\n")[0])
     ordinal = worker.executor.running()
     ran_s = worker.executor.running_for()
     worker.cancels.end_all(cause, ran_s, by_us=by_us)

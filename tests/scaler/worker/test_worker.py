@@ -267,6 +267,16 @@ def test_the_task_that_ran_is_blamed_and_those_that_had_not_begun_go_back(slot):
     assert slot.is_at_rest()
 
 
+def test_a_death_is_a_line_in_the_log_and_an_end_on_purpose_is_none(slot, caplog):
+    caplog.set_level("INFO", "scaler")
+    slot.run(1)
+    slot.executor.begin()
+    slot.executor.exit("killed by SIGSEGV\nlast lines of its stderr:")
+    slot.kit.actor.kill()
+    slot.executor.exit("killed by SIGKILL")
+    assert caplog.messages == ["executor 1001 of worker-1 died: killed by SIGSEGV"]
+
+
 def test_the_lost_task_is_told_last_so_that_it_is_queued_before_those_behind_it(slot):
     slot.run(1, 2, 3)
     slot.executor.begin()
