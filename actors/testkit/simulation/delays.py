@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from random import Random
 
 import msgspec
@@ -11,6 +12,9 @@ class Delays(msgspec.Struct, frozen=True):
     """The timing of a simulation; every value is drawn between two bounds, in seconds.
 
     Messages of one sender to one receiver never overtake each other, whatever is drawn.
+
+    Raises:
+        ValueError: bounds are no pair of seconds, lower first, or a share is not from 0 to 1.
     """
 
     local_s: tuple[float, float] | None = (0.0, 0.0005)
@@ -28,6 +32,17 @@ class Delays(msgspec.Struct, frozen=True):
     """From the crash of a node until another one notices."""
     cut_share: float = 0.25
     """Share of crashes, for each other node, that lose the last of what was on its way there."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if name.endswith("_share"):
+                if not 0 <= value <= 1:
+                    raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
+            elif not (value is None and name == "local_s") and not _are_bounds(value):
+                raise ValueError(
+                    f"{name} must be two numbers of seconds, lower first, got {value!r}"
+                )
 
     @classmethod
     def drawn(cls, random: Random) -> Delays:
@@ -51,3 +66,7 @@ class Delays(msgspec.Struct, frozen=True):
             low, high = self.slow_s
             delay_s += low + (high - low) * random.random()
         return delay_s
+
+
+def _are_bounds(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and 0 <= value[0] <= value[1] < inf

@@ -227,3 +227,18 @@ def test_the_names_of_nodes_are_unique() -> None:
     sim.node("one")
     with pytest.raises(ValueError, match="one"):
         sim.node("one")
+
+
+@pytest.mark.parametrize(
+    ("delays", "text"),
+    [
+        ({"remote_s": (2.0, 1.0)}, "remote_s must be two numbers of seconds, lower first"),
+        ({"slow_s": 0.5}, "slow_s must be two numbers of seconds"),
+        ({"detect_s": (-1.0, 1.0)}, "detect_s must be two"),
+        ({"stall_s": None}, "stall_s must be two"),
+        ({"slow_share": 5}, "slow_share must be between 0 and 1, got 5"),
+    ],
+)
+def test_delays_that_cannot_be_drawn_are_refused(delays: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Delays(**delays)
