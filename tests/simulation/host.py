@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from actors import ActorRef, LaunchError, LocalMessage
 from tests.simulation.executor import SimExecutor
 from tests.simulation.plans import Options
+from tests.simulation.process import SimProcess
 from tests.simulation.truth import Truth
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ class SimHost:
         self.executors.append(executor)
         return executor
 
-    def forget(self, executor: SimExecutor) -> None:
+    def forget(self, executor: SimProcess) -> None:
         """It was reaped."""
-        self.executors.remove(executor)
+        self.executors = [one for one in self.executors if one is not executor]
 
     def kill_launcher(self) -> None:
         """All executors go; the next ones have to wait for another launcher."""

@@ -19,6 +19,7 @@ from tests.simulation.plans import FINAL, Ending, TaskPlan
 
 if TYPE_CHECKING:
     from tests.simulation.executor import SimExecutor
+    from tests.simulation.process import SimProcess
 
 
 class How(Enum):
@@ -200,7 +201,7 @@ class Truth:
 
     # --- executors --------------------------------------------------------------------------
 
-    def begin(self, executor: SimExecutor, ordinal: int, message: Task) -> Run:
+    def begin(self, executor: SimProcess, ordinal: int, message: Task) -> Run:
         """A task starts."""
         task = self.tasks.get(message.task_id)
         if task is None:
@@ -255,12 +256,12 @@ class Truth:
                 self.fail("innocent", f"killed, and nobody wanted that: {self.tasks[run.task_id]}")
         return How.KILLED
 
-    def check_recycled(self, executor: SimExecutor, begun: int) -> None:
+    def check_recycled(self, executor: SimProcess, begun: int) -> None:
         """An executor begins another task: is it still allowed to?"""
         if 0 < self.max_tasks < begun:
             self.fail("recycling", f"{executor} begins task {begun} of {self.max_tasks}")
 
-    def die(self, executor: SimExecutor, run: Run | None, how: How) -> None:
+    def die(self, executor: SimProcess, run: Run | None, how: How) -> None:
         """A process is gone."""
         if run is not None:
             run.left_behind = False
