@@ -19,6 +19,7 @@ from tests.simulation.world import World
 
 _PROGRESS_S = 10.0
 _FAILURES_MAX = 20
+_TRIES_AFTER_RUN = 200
 
 
 def main() -> int:
@@ -77,6 +78,10 @@ def _run(seeds: int, start: int | None, jobs: int) -> int:
     never = missing(totals.marks, totals.seeds)
     if never:
         print(f"too rare, in {totals.seeds} seeds: {', '.join(never)}")
+    if totals.failures:
+        first = min(totals.failures, key=lambda failure: failure.events)
+        print(f"\nthe shortest of these, made smaller ({_TRIES_AFTER_RUN} tries):")
+        _show_small(first, _TRIES_AFTER_RUN)
     return 1 if totals.failures or never else 0
 
 
@@ -101,12 +106,20 @@ def _shrink(seed: int, tries: int) -> int:
     outcome = judge(World(script, seed), seed)
     if outcome.failure is None:
         return _report(outcome, None)
-    small = shrink(script, breaks(seed, outcome.failure.invariant), tries)
+    trace = _show_small(outcome.failure, tries)
+    print("\n".join(trace))
+    return 1
+
+
+def _show_small(failure: Failure, tries: int) -> list[str]:
+    """Print the smallest script found that fails as a seed does; return its trace."""
+    seed = failure.seed
+    small = shrink(draw_script(seed), breaks(seed, failure.invariant), tries)
     world = World(small, seed, keep_trace=True)
     outcome = judge(world, seed)
-    print("\n".join(world.sim.trace()))
     print("\n".join(pieces(small)))
-    return _report(outcome, outcome.failure)
+    _report(outcome, outcome.failure)
+    return world.sim.trace()
 
 
 def _mutants(arguments: argparse.Namespace) -> int:

@@ -28,6 +28,7 @@ class Failure(msgspec.Struct, frozen=True):
     invariant: str
     detail: str
     time_s: float
+    events: int
     digest: str
     options: str
 
@@ -84,6 +85,7 @@ def failure_of(world: World, seed: int, error: SimulationError) -> Failure:
         invariant=cause.invariant if isinstance(cause, InvariantError) else type(cause).__name__,
         detail=cause.detail if isinstance(cause, InvariantError) else str(cause),
         time_s=world.sim.now(),
+        events=world.sim.events,
         digest=world.sim.digest(),
         options=msgspec.json.encode(world.script.options).decode(),
     )
