@@ -14,6 +14,7 @@ from scaler.errors import ClusterStartError
 from scaler.limits import (
     EXECUTOR_START_FAILURES,
     EXECUTOR_START_PAUSES_S,
+    EXECUTOR_VAIN_DEATHS,
     PREFETCH_TASKS,
 )
 from scaler.protocol.tasks import (
@@ -77,6 +78,8 @@ class Worker(Actor):
         self.pid = 0
         """The executor's, 0 until it is up."""
         self.start_failures = 0
+        self.vain_deaths = 0
+        """Executors in a row that died by themselves, with tasks at hand and none begun."""
         self.connected = False
         self.accepting = False
         """The executor is sent what comes; otherwise that is held for the next one."""
@@ -108,7 +111,7 @@ class Worker(Actor):
     def on_run(self, message: TaskRun) -> None:
         """Send tasks to the executor, or hold them until there is room or a new one."""
         entries = [*starmap(Entry, zip(message.tasks, message.expected_us, strict=True))]
-        if self.accepting and self.recycling is None and not self.held:
+        if self.accepting and not self.held and self._room() is None:
             self.ledger.send(self.executor, message.functions, entries)
         else:
             functions = {function.function_id: function for function in message.functions}
@@ -123,8 +126,13 @@ class Worker(Actor):
         """Decide the cancels of this run, then send on what was held."""
         self.cancels.decide()
         if self.held and self.accepting:
-            room = None if self.recycling is None else self.recycling.room()
-            self._send_held([*islice(self.held, room)])
+            self._send_held([*islice(self.held, self._room())])
+
+    def _room(self) -> int | None:
+        """Return how many tasks more the executor may get now; `None`: any number."""
+        if self.vain_deaths >= EXECUTOR_VAIN_DEATHS:
+            return 0 if self.ledger.sent else 1
+        return None if self.recycling is None else self.recycling.room()
 
     def _send_held(self, task_ids: Sequence[int]) -> None:
         if task_ids:
@@ -152,6 +160,7 @@ class Worker(Actor):
             if told is not None:
                 passed.append(told)
         self.tell_rows(passed)
+        self.vain_deaths = 0
         if self.recycling is not None:
             self.recycling.rows_came(message.rows)
         if not self.ledger.sent and not self.held:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scaler import WorkerDiedError
+from scaler import Client, WorkerDiedError
 
 pytestmark = pytest.mark.usefixtures("by_value")
 
@@ -78,3 +78,22 @@ def test_every_attempt_of_a_poison_task_is_explained(client):
 def test_what_c_code_writes_is_shown_to_the_caller(client, capsys):
     client.submit(os.write, 2, b"careful\n").result(BOUND_S)
     assert capsys.readouterr().err == "careful\n"
+
+
+def test_an_argument_that_no_executor_has_room_for_is_the_death_of_some_and_then_of_its_task(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "leaves_little_room.py").write_text(
+        "import resource\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), -1))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with Client(workers=1, preload=["leaves_little_room"]) as client:
+        too_large = client.submit(len, bytes(56 << 20))
+        small = [client.submit(abs, -number) for number in range(20)]
+        assert [future.result(BOUND_S) for future in small] == [*range(20)]
+        error = too_large.exception(BOUND_S)
+    assert isinstance(error, WorkerDiedError)
+    assert str(error).count("before the task had begun: exit code 1") == 3
+    assert "MemoryError" in str(error)

@@ -6,7 +6,11 @@ import pytest
 
 from actors import LaunchError
 from scaler.errors import ClusterStartError
-from scaler.limits import EXECUTOR_START_FAILURES, EXECUTOR_START_PAUSES_S
+from scaler.limits import (
+    EXECUTOR_START_FAILURES,
+    EXECUTOR_START_PAUSES_S,
+    EXECUTOR_VAIN_DEATHS,
+)
 from scaler.protocol.tasks import RowStatus
 from scaler.worker.port import NoExecutor
 from tests.scaler.worker.slot import CANCELED, NOT_FOUND, Slot, confirm
@@ -148,3 +152,55 @@ def test_no_executor_has_nothing_and_does_nothing():
     port.close()
     with pytest.raises(AssertionError):
         port.send([1], [])
+
+
+# --- executors that die before they have begun anything -------------------------------------------
+
+
+def die_in_vain(slot: Slot, times: int) -> None:
+    """Have executors come up and die with what they were sent, before they begin any of it."""
+    for _ in range(times):
+        slot.executor.up()
+        slot.executor.exit("killed by SIGKILL")
+
+
+def test_tasks_that_wait_when_executors_die_again_and_again_are_sent_one_by_one():
+    slot = Slot()
+    for _ in range(EXECUTOR_VAIN_DEATHS):
+        slot.run(1, 2, 3)
+        die_in_vain(slot, 1)
+        assert slot.returned() == [1, 2, 3]
+        slot.kit.clear()
+    slot.run(1, 2, 3)
+    assert [task.task_id for frame in slot.executor.frames for task in frame.tasks] == [1]
+    slot.executor.complete()
+    slot.kit.advance(0.0)
+    assert [task.task_id for frame in slot.executor.frames for task in frame.tasks] == [1, 2, 3]
+
+
+def test_a_task_that_kills_each_executor_that_receives_it_is_blamed_and_those_behind_it_are_not():
+    slot = Slot()
+    for _ in range(EXECUTOR_VAIN_DEATHS):
+        slot.run(1, 2, 3)
+        die_in_vain(slot, 1)
+    slot.kit.clear()
+    slot.run(1, 2, 3)
+    die_in_vain(slot, 1)
+    (row,) = slot.rows()
+    assert (row.task_id, row.status, row.started_s) == (1, RowStatus.WORKER_DIED, row.ended_s)
+    assert b"before the task had begun: killed by SIGKILL" in row.payload
+    assert slot.returned() == [2, 3]
+    assert slot.told[-1].rows == (row,), "it must be queued before those behind it"
+    slot.kit.advance(1.0)
+    assert slot.is_at_rest()
+
+
+def test_deaths_of_idle_executors_and_with_the_launcher_make_nobody_suspect():
+    slot = Slot()
+    die_in_vain(slot, EXECUTOR_VAIN_DEATHS)
+    for _ in range(EXECUTOR_VAIN_DEATHS + 1):
+        slot.run(1)
+        slot.executor.up()
+        slot.executor.exit(blameless=True)
+    assert slot.rows() == []
+    assert slot.kit.actor.vain_deaths == 0
