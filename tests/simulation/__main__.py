@@ -11,6 +11,7 @@ import time
 import msgspec
 
 from tests.simulation.drawing import draw_script
+from tests.simulation.exploring import SECONDS, STATES, explore_many, like, missing_rows
 from tests.simulation.hunting import SEARCHED, hunt, line, names_like, record
 from tests.simulation.marks import missing, table
 from tests.simulation.runner import Failure, Outcome, Totals, judge, run_many
@@ -33,6 +34,8 @@ def main() -> int:
         return _replay(arguments.seed, keep_trace=arguments.trace)
     if command == "mutants":
         return _mutants(arguments)
+    if command == "explore":
+        return _explore(arguments)
     return _shrink(arguments.seed, arguments.tries)
 
 
@@ -54,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     hunts.add_argument("--only", default="", help="those with this in their names")
     hunts.add_argument("--record", action="store_true", help="write killers.txt")
     hunts.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    explores = commands.add_parser("explore", help="try all orders in small systems")
+    explores.add_argument("--only", default="", help="scenarios with this in their names")
+    explores.add_argument("--states", type=int, default=STATES, help="at most, for each")
+    explores.add_argument("--seconds", type=float, default=SECONDS, help="at most, for all")
+    explores.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     return parser
 
 
@@ -132,6 +140,26 @@ def _mutants(arguments: argparse.Namespace) -> int:
     survived = [verdict.mutant for verdict in verdicts if verdict.seed is None]
     print(f"{len(verdicts)} planted bugs, {len(survived)} survived")
     return 1 if survived else 0
+
+
+def _explore(arguments: argparse.Namespace) -> int:
+    covered = []
+    scenarios = like(arguments.only)
+    for one in explore_many(scenarios, arguments.jobs, arguments.states, arguments.seconds):
+        covered.append(one)
+        print(one, flush=True)
+    results = [one.result for one in covered if one.result is not None]
+    states = sum(result.states for result in results)
+    transitions = sum(result.transitions for result in results)
+    complete = sum(result.complete for result in results)
+    print(
+        f"{len(covered)} scenarios, {complete} of them complete, "
+        f"{len(covered) - len(results)} failed: {states:,} states, {transitions:,} transitions"
+    )
+    print(
+        f"rows of the table of states not gone through: {', '.join(missing_rows(covered)) or '-'}"
+    )
+    return 0 if len(results) == len(covered) else 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,298 @@
+"""All orders in which things may happen to a small system: a few tasks, two workers, one user.
+
+Where a seed draws one order of many, here every one is tried: which message arrives next, when an
+executor takes its next step, when a user cancels, when a process is killed. The oracle is that of
+the seeds.
+
+What is left out: how long things take. A message, a step of an executor, a user's act may come at
+any moment, so that everything that delays could bring about is there. Timers come in their own
+order; each either at any moment, too, or (`any_timers` False) when nothing else is left to happen.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+import msgspec
+
+from actors.testkit import CounterexampleError, Exploration, Simulation, explore
+from scaler.protocol.tasks import DEFAULT_POLICY, TaskPolicy
+from scaler.scheduler.records import TaskRecord
+from scaler.scheduler.transitions import TRANSITIONS, TaskEvent
+from tests.simulation import rest
+from tests.simulation.drawing import CALM
+from tests.simulation.plans import (
+    Cancel,
+    Close,
+    Ending,
+    Fault,
+    KillExecutor,
+    KillLauncher,
+    Op,
+    Options,
+    Script,
+    Style,
+    Submit,
+    TaskPlan,
+)
+from tests.simulation.states import state_of_world, timeless
+from tests.simulation.verdicts import check_at_end
+from tests.simulation.world import World, may_fail
+
+STATES: Final = 200_000
+SECONDS: Final = 600.0
+SOON_S: Final = 10.0
+"""Graces, backoffs and the like are shorter; the time until an ask is given up is longer."""
+
+
+class Scenario(NamedTuple):
+    """A small system, and what happens to it."""
+
+    name: str
+    tasks: tuple[TaskPlan, ...]
+    acts: tuple[Op | Fault, ...] = ()
+    """In any order, at any time."""
+    workers: int = 2
+    ready: int = 9
+    """How many of the workers are there when the tasks are submitted; the others come later."""
+    timers: bool = False
+    """Those due within `SOON_S` may also come before all else."""
+    short: bool = False
+    """It takes a few seconds."""
+
+
+def task(
+    *endings: Ending,
+    style: Style = Style.UNWINDS,
+    policy: TaskPolicy = DEFAULT_POLICY,
+) -> TaskPlan:
+    """Return a task of the only client."""
+    endings = endings or (Ending.VALUE,)
+    return TaskPlan(client=0, run_s=0.0, style=style, endings=endings, policy=policy)
+
+
+def cancel(*places: int, force: bool = True, grace_s: float | None = None) -> Cancel:
+    """Return a call of `cancel` for the tasks at these places."""
+    return Cancel(at_s=0.0, client=0, tasks=places, force=force, grace_s=grace_s)
+
+
+def kill(worker: int) -> KillExecutor:
+    """Return the end of an executor, from outside."""
+    return KillExecutor(at_s=0.0, worker=worker)
+
+
+LAUNCHER: Final = KillLauncher(at_s=0.0, host=0)
+CLOSE: Final = Close(at_s=0.0, client=0)
+ONCE: Final = TaskPolicy(max_attempts=1)
+TWICE: Final = TaskPolicy(max_attempts=2)
+AGAIN: Final = TaskPolicy(retries=1, backoff_s=0.01)
+LIMITED: Final = TaskPolicy(timeout_s=0.005)
+LATE: Final = TaskPolicy(retries=1, backoff_s=0.01, deadline_s=0.02)
+FAILS_ONCE: Final = (Ending.RAISE, Ending.VALUE)
+
+SCENARIOS: Final = (
+    # --- cancel ---------------------------------------------------------------------------------
+    Scenario("cancel", (task(),), (cancel(0),), workers=1, short=True),
+    Scenario("cancel softly", (task(),), (cancel(0, force=False),), workers=1, short=True),
+    Scenario(
+        "cancel softly and with force",
+        (task(),),
+        (cancel(0, force=False), cancel(0)),
+        workers=1,
+    ),
+    Scenario("cancel one of two", (task(), task()), (cancel(0),)),
+    Scenario("cancel both in one call", (task(), task()), (cancel(0, 1),)),
+    Scenario("cancel what waits behind another", (task(), task()), (cancel(1),), workers=1),
+    Scenario(
+        "cancel at once, another behind it", (task(), task()), (cancel(0, grace_s=0.0),), workers=1
+    ),
+    Scenario(
+        "cancel what swallows the interrupt",
+        (task(Ending.NEVER, style=Style.HANGS),),
+        (cancel(0),),
+        workers=1,
+        timers=True,
+    ),
+    Scenario(
+        "cancel what returns all the same",
+        (task(style=Style.RETURNS),),
+        (cancel(0),),
+        workers=1,
+        timers=True,
+    ),
+    Scenario(
+        "cancel what sits in C code, another behind it",
+        (task(style=Style.IN_C), task()),
+        (cancel(0),),
+        workers=1,
+        timers=True,
+    ),
+    Scenario(
+        "cancel what leaves something behind",
+        (task(style=Style.LEAVES), task()),
+        (cancel(0),),
+        workers=1,
+    ),
+    Scenario("cancel while the executor dies", (task(),), (cancel(0), kill(0)), workers=1),
+    Scenario("close", (task(), task()), (CLOSE,), workers=1),
+    # --- loss -----------------------------------------------------------------------------------
+    Scenario("an executor dies", (task(policy=TWICE), task()), (kill(0),)),
+    Scenario("an executor dies, a task behind", (task(), task(policy=ONCE)), (kill(0),), workers=1),
+    Scenario("an executor dies twice", (task(policy=TWICE),), (kill(0), kill(0)), workers=1),
+    Scenario("the launcher dies", (task(policy=ONCE), task()), (LAUNCHER,)),
+    Scenario("a task kills its executors", (task(Ending.EXIT, policy=TWICE), task()), workers=1),
+    # --- recall ---------------------------------------------------------------------------------
+    Scenario("recall", (task(), task()), ready=1, timers=True),
+    Scenario("recall and cancel", (task(), task()), (cancel(1),), ready=1, timers=True),
+    Scenario("recall and death", (task(), task()), (kill(0),), ready=1, timers=True),
+    # --- retry ----------------------------------------------------------------------------------
+    Scenario(
+        "retry", (task(*FAILS_ONCE, policy=AGAIN), task()), workers=1, timers=True, short=True
+    ),
+    Scenario(
+        "retry and cancel",
+        (task(*FAILS_ONCE, policy=AGAIN),),
+        (cancel(0),),
+        workers=1,
+        timers=True,
+    ),
+    Scenario(
+        "retry and death",
+        (task(*FAILS_ONCE, policy=AGAIN),),
+        (kill(0),),
+        workers=1,
+        timers=True,
+    ),
+    Scenario("retry and deadline", (task(*FAILS_ONCE, policy=LATE),), workers=1, timers=True),
+    Scenario(
+        "timeout and cancel",
+        (task(Ending.NEVER, policy=LIMITED),),
+        (cancel(0),),
+        workers=1,
+        timers=True,
+    ),
+    Scenario(
+        "timeout and death",
+        (task(Ending.NEVER, policy=LIMITED),),
+        (kill(0),),
+        workers=1,
+        timers=True,
+    ),
+)
+
+
+class Covered(msgspec.Struct, frozen=True):
+    """What came of one scenario."""
+
+    scenario: str
+    result: Exploration | None
+    """`None`: it failed."""
+    failure: str = ""
+    rows: tuple[str, ...] = ()
+    """Rows of the scheduler's table of states that were gone through."""
+
+    def __str__(self) -> str:
+        return f"{self.scenario}: {self.result or self.failure}"
+
+
+class SmallWorld(World):
+    """A world in which it does not count how long things take."""
+
+    def __init__(self, scenario: Scenario, rows: dict[str, None], sim: Simulation) -> None:
+        """Bring the scenario to the moment at which all its tasks have been submitted."""
+        options = Options(workers=scenario.workers, clients=1, delays=CALM, start_s=0.0)
+        super().__init__(Script(options=options, tasks=scenario.tasks, ops=()), 0, sim=sim)
+        scheduler = self.main.actor(self.scheduler)
+        ready = min(scenario.ready, scenario.workers)
+        while len(scheduler.workers) < ready or not scheduler.clients:
+            sim.step()
+        scheduler.apply = partial(_note_row, rows, scheduler.apply)
+        self._do(Submit(at_s=0.0, client=0, tasks=tuple(range(len(scenario.tasks)))))
+        for act in scenario.acts:
+            sim.plan(0.0, type(act).__name__, partial(self._do, act))
+
+    @property
+    def slack_s(self) -> float:
+        """Anything may take any time."""
+        return math.inf
+
+    def check_end(self) -> None:
+        """Nothing is left to happen: all has ended well, and nothing is left behind."""
+        for client in self.clients:
+            check_at_end(client)
+        rest.check_idle(self)
+
+
+def _note_row(
+    rows: dict[str, None],
+    apply: Callable[[TaskRecord, TaskEvent], bool],
+    record: TaskRecord,
+    event: TaskEvent,
+) -> bool:
+    rows[f"{record.state.name} {event.name}"] = None
+    return apply(record, event)
+
+
+def explore_one(
+    scenario: Scenario, max_states: int = STATES, max_seconds: float = SECONDS
+) -> Covered:
+    """Try all orders of one scenario."""
+    rows: dict[str, None] = {}
+    logging.disable(logging.CRITICAL)  # they say what failed: here that is meant to
+    try:
+        found = explore(
+            partial(SmallWorld, scenario, rows),
+            check_end=SmallWorld.check_end,
+            fingerprint=state_of_world,
+            describe=timeless,
+            max_states=max_states,
+            max_seconds=max_seconds,
+            any_timers=SOON_S if scenario.timers else False,
+            expect_failures=may_fail,
+        )
+    except CounterexampleError as error:
+        return Covered(scenario.name, None, str(error), tuple(rows))
+    finally:
+        logging.disable(logging.NOTSET)
+    return Covered(scenario.name, found, "", tuple(rows))
+
+
+def explore_many(
+    scenarios: Sequence[Scenario], jobs: int, max_states: int, max_seconds: float
+) -> Iterator[Covered]:
+    """Explore scenarios on several processes; yield what came of each as it is there.
+
+    Args:
+        scenarios: what to try.
+        jobs: how many processes.
+        max_states: bound for each scenario.
+        max_seconds: bound for all together.
+    """
+    end_s = time.monotonic() + max_seconds
+    tried = [(scenario, max_states, end_s) for scenario in scenarios]
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(_explore_until, tried)
+
+
+def _explore_until(tried: tuple[Scenario, int, float]) -> Covered:
+    scenario, max_states, end_s = tried
+    return explore_one(scenario, max_states, max(1.0, end_s - time.monotonic()))
+
+
+def like(part: str) -> list[Scenario]:
+    """Return the scenarios with `part` in their names."""
+    return [scenario for scenario in SCENARIOS if part in scenario.name]
+
+
+def missing_rows(covered: Sequence[Covered]) -> list[str]:
+    """Return the rows of the scheduler's table that no scenario went through."""
+    seen = dict.fromkeys(row for one in covered for row in one.rows)
+    names = [f"{state.name} {event.name}" for state, event in TRANSITIONS]
+    # A task is handed to its worker without a call.
+    return [name for name in names if name not in seen and name != "QUEUED DISPATCHED"]
