@@ -78,12 +78,28 @@ class StderrPipe:
 def show_here(text: str) -> None:
     """Write to this process's own stderr what it takes at once. The rest is lost: nobody waits."""
     data = text.encode("utf-8", "backslashreplace")
+    fd = _open_terminal() if os.isatty(_OWN_STDERR) else _OWN_STDERR
     writable = select.poll()
-    writable.register(_OWN_STDERR, select.POLLOUT)
-    for start in range(0, len(data), select.PIPE_BUF):
-        if not writable.poll(0):
-            return
-        try:
-            os.write(_OWN_STDERR, data[start : start + select.PIPE_BUF])
-        except OSError:  # closed, or nobody reads it
-            return
+    writable.register(fd, select.POLLOUT)
+    try:
+        for start in range(0, len(data), select.PIPE_BUF):
+            if not writable.poll(0):
+                return
+            os.write(fd, data[start : start + select.PIPE_BUF])
+    except OSError:  # closed, or nobody reads it
+        return
+    finally:
+        if fd != _OWN_STDERR:
+            os.close(fd)
+
+
+def _open_terminal() -> int:
+    """Open the terminal of stderr once more, so that it does not block.
+
+    One that has room may not have enough, and other programs share the settings of stderr itself.
+    """
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        return os.open(os.ttyname(_OWN_STDERR), flags)
+    except OSError:  # it has no name here
+        return _OWN_STDERR
