@@ -38,6 +38,20 @@ def test_a_wrong_limit_is_said_before_anything_starts(
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize("wrong", [4, "tcp://127.0.0.1:8786"])
+def test_what_is_no_cluster_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"must be a LocalCluster, got .*; see also workers="):
+        Client(wrong)
+
+
+def test_what_the_cluster_decides_cannot_be_asked_of_a_client_that_joins_it() -> None:
+    with LocalCluster(1) as cluster:
+        for name, value in {"start_timeout": 3, "preload": ["json"], "env": {}}.items():
+            with pytest.raises(ValueError, match=f"^{name}: this is for the cluster to say"):
+                Client(cluster, **{name: value})  # type: ignore[arg-type]
+        Client(cluster, preload=[], workers=None).close()
+
+
 def test_limits_are_kept_as_given() -> None:
     least = EXECUTOR_MEMORY_MIN_BYTES
     assert checked_limits(0, 1, least) == (0, 1, least)
