@@ -303,18 +303,13 @@ class Client(BaseClient):
         """Connect to `cluster`, or start one of its own and own it.
 
         Args:
-            cluster: a `LocalCluster`; `None`: one is started with the arguments below.
-            workers: see `LocalCluster`.
+            cluster: a `LocalCluster`; `None`: one is started.
             cancel_finished: whether cancelling a future that is done gives its value up (default).
                 False is the standard library's contract: it stays as it is.
-            cancel_grace: see `LocalCluster`.
             credit_tasks: tasks in flight at most; `submit` waits there.
             credit_bytes: bytes of pickled arguments in flight at most.
-            env: see `LocalCluster`.
-            preload: see `LocalCluster`.
-            start_timeout: see `LocalCluster`.
-            max_tasks_per_executor: see `LocalCluster`.
-            max_memory_per_executor: see `LocalCluster`.
+            workers, cancel_grace, env, preload, start_timeout, max_tasks_per_executor,
+                max_memory_per_executor: of the cluster that is started, see `LocalCluster`.
 
         Raises:
             TypeError: an argument is of a wrong type.
@@ -324,23 +319,20 @@ class Client(BaseClient):
             NestedClientError: this is a task.
         """
         refuse_inside_task()
+        asked = {
+            "workers": workers,
+            "cancel_grace": cancel_grace,
+            "env": env,
+            "preload": preload or None,
+            "start_timeout": start_timeout,
+            "max_tasks_per_executor": max_tasks_per_executor,
+            "max_memory_per_executor": max_memory_per_executor,
+        }
         own = cluster is None
-        per_executor = max_tasks_per_executor, max_memory_per_executor
         if cluster is None:
-            cluster = LocalCluster(
-                workers,
-                env=env,
-                preload=preload,
-                cancel_grace=CANCEL_GRACE_S if cancel_grace is None else cancel_grace,
-                start_timeout=START_TIMEOUT_S if start_timeout is None else start_timeout,
-                max_tasks_per_executor=max_tasks_per_executor,
-                max_memory_per_executor=max_memory_per_executor,
-            )
-        elif preload or (workers, cancel_grace, env, *per_executor) != (None,) * 5:
-            raise ValueError(
-                "workers, cancel_grace, env, preload, max_tasks_per_executor and "
-                "max_memory_per_executor belong to the cluster: set them there"
-            )
+            cluster = _started(asked)
+        else:
+            _check_given(cluster, asked)
         try:
             super().__init__(
                 cluster,
@@ -353,6 +345,22 @@ class Client(BaseClient):
             if own:
                 cluster.close()
             raise
+
+
+def _started(asked: Mapping[str, Any]) -> LocalCluster:
+    return LocalCluster(**{name: value for name, value in asked.items() if value is not None})
+
+
+def _check_given(cluster: object, asked: Mapping[str, Any]) -> None:
+    """Raise if this is no cluster, or a client was asked for what its cluster decides."""
+    if not hasattr(cluster, "next_client_number"):
+        raise TypeError(f"cluster must be a LocalCluster, got {cluster!r}; see also workers=")
+    given = [name for name, value in asked.items() if value is not None]
+    if given:
+        names = ", ".join(given)
+        raise ValueError(
+            f"{names}: this is for the cluster to say, as in LocalCluster({given[0]}=...)"
+        )
 
 
 def close_displayed(made: int) -> None:

@@ -99,8 +99,7 @@ class ScalerFuture(LazyFuture[T]):
         self._ran: TaskRow | None = None
         self._opener = 0  # the thread that opens the payload, negative when others wait for it
         self._state = PENDING
-        self._result = None
-        self._exception = None
+        self._result = self._exception = None
         self._listeners = NO_WAITERS
         self._done_callbacks = NO_CALLBACKS
 
@@ -128,9 +127,9 @@ class ScalerFuture(LazyFuture[T]):
         row = self._row or self._ran
         if row is not None and row.pid:
             return _profile_of(row, self._submitted_s)
-        if pending and row is None:
-            raise ClientError(f"task {self.task_id} has no profile yet: wait for its result first")
-        raise ClientError(f"task {self.task_id} has no profile: no run of it came to an end")
+        early = pending and row is None
+        why = " yet: wait for its result first" if early else ": no run of it came to an end"
+        raise ClientError(f"task {self.task_id} has no profile{why}")
 
     def _answer(self) -> tuple[Any, BaseException | None]:
         if self._row is not None:
@@ -250,8 +249,7 @@ class ScalerFuture(LazyFuture[T]):
     def set_running(self) -> bool:
         """Note that a worker runs the task now; whether that was news."""
         with LOCK:
-            news = self._state == PENDING
-            if news:
+            if news := self._state == PENDING:
                 self._state = RUNNING
             return news
 

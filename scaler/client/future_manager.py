@@ -125,8 +125,7 @@ class ClientFutureManager(Actor):
         if self.broken is not None:
             self._break(self.broken)
             return
-        message_out = TaskSubmit(tuple(functions.values()), tuple(tasks))
-        self.context.tell(self.scheduler, message_out)
+        self.context.tell(self.scheduler, TaskSubmit(tuple(functions.values()), tuple(tasks)))
 
     # --- results ----------------------------------------------------------------------------
 
@@ -201,9 +200,7 @@ class ClientFutureManager(Actor):
         due_s: float,
         answer: Any,
     ) -> None:
-        """What was queued of a batch is gone; the rest is cancelled one by one, in what is left
-        of the time.
-        """
+        """What was queued of a batch is gone; each of the rest is cancelled in the time left."""
         self._resolve()  # what has arrived in this turn is done, and can be given up
         dropped = []
         for task_id in answer.task_ids if isinstance(answer, TaskDropped) else ():
@@ -270,10 +267,8 @@ class ClientFutureManager(Actor):
         if tasks:
             self.surroundings.release_credit(tasks, size_bytes)
         resolved, self._resolved = self._resolved, []
-        if resolved:
-            with_callbacks = resolve_rows(resolved)
-            if with_callbacks:
-                self.surroundings.run_callbacks(with_callbacks)
+        if resolved and (with_callbacks := resolve_rows(resolved)):
+            self.surroundings.run_callbacks(with_callbacks)
 
     # --- the end ----------------------------------------------------------------------------
 

@@ -224,8 +224,7 @@ class Scheduler(Actor):
         before = record.state
         after = TRANSITIONS.get((before, event))
         if after is None:
-            text = f"{event.name} cannot happen in {before.name}; {record.story}"
-            self._fail(record, text)
+            self._fail(record, f"{event.name} cannot happen in {before.name}; {record.story}")
             return False
         record.state = after
         if not _RUNNING <= after <= _CANCELING:
@@ -253,8 +252,7 @@ class Scheduler(Actor):
     def _lose(self, worker: WorkerEntry, record: TaskRecord, cause: str) -> None:
         """Nobody answers for a task any more. Whether it has begun is not known."""
         if record.state is not TaskState.CANCELING:
-            now_s = self.context.now()
-            row = fault_row(record.task, RowStatus.LOST, cause, now_s)
+            row = fault_row(record.task, RowStatus.LOST, cause, self.context.now())
             self.attempts.end(worker, record, row)
             return
         waiting = record.cancels
