@@ -104,12 +104,15 @@ class Executor:
             ForkedTaskError: this is a fork that returned from its task.
         """
         page, guard, channel, printer = self._page, self._guard, self._channel, self._printer
+        surroundings = self._surroundings
         channel.send(ExecutorReady(self._pid))
         go_first()  # now: until a task comes there is time
         while True:
             ordinal = self._claim()
             task = channel.bodies.pop(ordinal, None) or self._await_body(ordinal)
             started_ns = time.monotonic_ns()
+            if surroundings.is_behind and not surroundings.catch_up(started_ns):
+                return  # the task has not begun: it comes back
             page.begin(ordinal, task.task_id, started_ns)
             printer.task_id = task.task_id
             row = guard.run(ordinal, task, started_ns)
@@ -121,7 +124,7 @@ class Executor:
             channel.send(RowFrame(row))
             if row.unclean:
                 _await_death()
-            is_clean = self._surroundings.put_back(task.function_id)
+            is_clean = surroundings.put_back(task.function_id)
             page.running = 0
             if not is_clean:
                 return  # the next task begins in a new process

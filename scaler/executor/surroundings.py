@@ -52,6 +52,7 @@ class Surroundings:
         self._printer = printer
         self._mask: Iterable[int] = tuple(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ())))
         self._handlers = tuple(map(_getsignal, _HANDLED))
+        self._environ = os.environ
         self._environment = os.environ.copy()
         self._encoded = dict(_encoded_environment())
         flags = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
@@ -63,6 +64,8 @@ class Surroundings:
         self._looked_ns = 0
         self._looked_after: dict[bytes, None] = {}
         """Functions after whose first task it was looked."""
+        self.is_behind = False
+        """It was not looked after the last task: see `catch_up`."""
 
     def put_back(self, function_id: bytes) -> bool:
         """Undo what a task of this function changed; return whether all of it could be.
@@ -81,14 +84,24 @@ class Surroundings:
         self._printer.install()
         now_ns = time.monotonic_ns()
         if now_ns - self._looked_ns < _LOOK_EVERY_NS and function_id in self._looked_after:
+            self.is_behind = True
             return True
         if len(self._looked_after) >= _FUNCTIONS_LOOKED_AFTER:
             self._looked_after.clear()
         self._looked_after[function_id] = None
-        self._looked_ns = now_ns
-        return self._look()
+        return self._look(now_ns)
 
-    def _look(self) -> bool:
+    def catch_up(self, now_ns: int) -> bool:
+        """Before a task, if `is_behind`: look now if the last look is no longer recent.
+
+        What a task changed would else stay until after the next one, which may come much later.
+        """
+        return now_ns - self._looked_ns < _LOOK_EVERY_NS or self._look(now_ns)
+
+    def _look(self, now_ns: int) -> bool:
+        self._looked_ns = now_ns
+        self.is_behind = False
+        os.environ = self._environ  # noqa: B003 - the object, which a task replaced
         if tuple(map(_getsignal, _HANDLED)) != self._handlers:
             self._put_handlers_back()
         if _encoded_environment() != self._encoded:

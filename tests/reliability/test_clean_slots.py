@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -68,6 +69,10 @@ def change_environment() -> None:
     del os.environ["PATH"]
 
 
+def replace_environment() -> None:
+    os.environ = {"ANOTHER": "one"}  # type: ignore[assignment]  # noqa: B003
+
+
 def change_umask() -> None:
     os.umask(0)
 
@@ -129,6 +134,7 @@ def change_streams() -> None:
     [
         change_directory,
         change_environment,
+        replace_environment,
         change_umask,
         change_signals,
         change_timer,
@@ -152,6 +158,20 @@ def test_what_a_task_changed_the_next_one_does_not_find(client, change: Callable
         for each in (before, found):
             del each["pid"], each["files"]
     assert found == before
+
+
+def test_what_one_of_many_short_tasks_changed_a_later_one_does_not_find(client):
+    def change_at_last(is_last: bool) -> None:
+        if is_last:
+            os.umask(0)
+            os.environ["ANOTHER"] = "one"
+
+    before = client.submit(look).result(BOUND_S)
+    for _ in range(5):
+        short = [client.submit(change_at_last, number == 3) for number in range(4)]
+        assert [future.result(BOUND_S) for future in short] == [None] * 4
+        assert threading.Event().wait(0.01) is False  # longer than from look to look
+        assert client.submit(look).result(BOUND_S) == before
 
 
 def test_what_cannot_be_put_back_costs_the_process_and_no_task(client, monkeypatch):
