@@ -148,7 +148,7 @@ def _has_waited(client: SimClient, future: ScalerFuture) -> bool:
 def _answer_was_late(client: SimClient, future: ScalerFuture) -> bool:
     """Whether the answer to a batch, in which it was, came after its time: then nobody heard it."""
     now_s = client.world.sim.now()
-    return any(
+    return client.world.has_long_pause or any(
         len(call.futures) > 1 and now_s >= call.began_s + call.op.timeout_s
         for call in client.calls
         if any(future is one for one, _, _ in call.futures)
@@ -177,16 +177,18 @@ def check_cancel(client: SimClient, call: CancelCall) -> None:
                 truth.fail("cancel", f"a finished future was not given up by {story}")
         elif call.op.force and client.cancel_finished and not _may_resist(client, took_s):
             truth.fail("cancel", f"not cancelled by {story}")
-        elif not future.done() and not _may_have_begun(truth, future):
+        elif not future.done() and not _may_have_begun(client, future):
             truth.fail("cancel", f"refused, though it had not begun, by {story}")
         truth.marks[f"not cancelled: {outcome.value if outcome else 'broken'}"] += 1
 
 
-def _may_have_begun(truth: Truth, future: ScalerFuture) -> bool:
-    """Whether a task has begun, or is about to, or was when its executor died."""
+def _may_have_begun(client: SimClient, future: ScalerFuture) -> bool:
+    """Whether a task has begun, or is about to, or was when its executor died, or nobody knows."""
+    truth = client.world.truth
     task = truth.tasks[future.task_id]
     return (
         bool(task.runs)
+        or client.world.has_long_pause
         or truth.marks["an executor died with claims"] > 0
         or any(executor.claims(task.task_id) for executor in truth.alive.values())
     )

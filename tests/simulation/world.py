@@ -10,7 +10,7 @@ from actors import ActorRef, AskTimeoutError
 from actors.testkit.simulation import Event, EventKind, SimulatedNode, Simulation
 from scaler.client.future import ScalerFuture
 from scaler.errors import ClusterStartError
-from scaler.limits import CANCEL_SIGN_S, CLOSE_GRACE_S
+from scaler.limits import CANCEL_SIGN_S, CANCEL_TIMEOUT_S, CLOSE_GRACE_S
 from scaler.overseer import Overseer
 from scaler.protocol.tasks import (
     GetStatus,
@@ -153,6 +153,14 @@ class World:
         # A node that stood still for long moves its deadlines by that.
         pauses = [2 * act.for_s for act in self.script.faults if isinstance(act, plans.PauseNode)]
         return 6 * way_s + sum(pauses) + 0.01
+
+    @property
+    def has_long_pause(self) -> bool:
+        """Whether a node stands still for so long that cancels are not answered any more."""
+        return any(
+            isinstance(act, plans.PauseNode) and act.for_s >= CANCEL_TIMEOUT_S
+            for act in self.script.faults
+        )
 
     def _longest_stop_s(self) -> float:
         """How long it may take until a task is stopped that must be."""
