@@ -214,6 +214,7 @@ class Launcher:
         elif not self.end_cause:
             self.end_cause = "the launcher was closed"
             self._channel.end_sending()
+            kill(self.pid, self._pidfd, signal.SIGCONT)  # one that was stopped would take all time
             # With nothing to bury, it need not even finish its preloading.
             patience_s = min(timeout_s, PRELOADING_S if self._launched else 0.0)
             deadline_s = time.monotonic() + (timeout_s if self.words else patience_s)

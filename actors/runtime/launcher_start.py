@@ -78,13 +78,13 @@ def wait_readable(fd: int, timeout_s: float) -> bool:
     return bool(poll.poll(timeout_s * 1000))
 
 
-def kill(pid: int, pidfd: int) -> None:
-    """Kill a process, by its pidfd if that is not -1."""
+def kill(pid: int, pidfd: int, signum: int = signal.SIGKILL) -> None:
+    """Kill a process, or send it another signal, by its pidfd if that is not -1."""
     try:
         if pidfd >= 0:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(pidfd, signum)
         else:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signum)
     except (ProcessLookupError, PermissionError):
         pass
 

@@ -108,6 +108,15 @@ def test_a_launcher_that_hangs_and_is_closed_leaves_nothing(importable: None) ->
     nest.close()
 
 
+def test_a_frozen_launcher_that_is_closed_ends_in_order(importable: None) -> None:
+    nest = Nest()
+    nest.start("sleep")
+    kill(nest, signal.SIGSTOP)
+    nest.launcher.close(timeout_s=BOUND_S)
+    assert [end.cause for end in nest.exits] == ["killed by SIGKILL"]
+    nest.close()
+
+
 def test_an_owner_without_a_free_descriptor_still_ends_all(doomed: Nest) -> None:
     _, pids = doomed.start("family", b"sleep")
     with no_descriptor_free():
