@@ -176,4 +176,6 @@ def node_of_choice(choice: Choice) -> str:
     """Return the name of the only node that is touched if it is chosen; empty: any may be."""
     if isinstance(choice, Lane):
         return choice.ref.core.name
+    if isinstance(choice, Notice):
+        return choice.core.name
     return choice.node if isinstance(choice, Handle) else ""

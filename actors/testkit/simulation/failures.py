@@ -25,14 +25,15 @@ class Failures:
     def __init__(self, expected: bool | Callable[[ActorRef, Exception], bool]) -> None:
         """Expect all, none, or those for which `expected` returns true."""
         self._expected = expected
-        self._unexpected: Failure | None = None
+        self.unexpected: Failure | None = None
+        """What is still to be raised."""
         self.kept: list[Failure] = []
 
     def add(self, failure: Failure) -> None:
         """Note a handler that raised."""
         self.kept.append(failure)
-        if self._unexpected is None and not self._is_expected(failure):
-            self._unexpected = failure
+        if self.unexpected is None and not self._is_expected(failure):
+            self.unexpected = failure
 
     def raise_unexpected(self) -> None:
         """Raise what must not be missed, once.
@@ -41,7 +42,7 @@ class Failures:
             UnexpectedFailureError: an actor raised.
             SimulationError: a model or an oracle did, called by an actor.
         """
-        failure, self._unexpected = self._unexpected, None
+        failure, self.unexpected = self.unexpected, None
         if failure is None:
             return
         if isinstance(failure.error, SimulationError):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actors.testkit.simulation.cells import SimulatedCore
     from actors.testkit.simulation.simulation import Simulation
 
-_ROUNDS_PER_TURN = 10_000
+_ROUNDS_PER_TURN = 100
 _NEXT_TURN_S = 0.00001
 
 

@@ -267,7 +267,8 @@ class Simulation:
             woken, self.woken = self.woken, []
             for node in woken:
                 node.turn()
-        self._failures.raise_unexpected()
+        if self._failures.unexpected is not None:
+            self._failures.raise_unexpected()
 
     # --- inside -----------------------------------------------------------------------------
 

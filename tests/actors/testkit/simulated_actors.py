@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors import Actor, ActorRef, Message, Terminated, handles
+from actors.testkit import Simulation
 
 
 class Number(Message, frozen=True):
@@ -120,3 +121,14 @@ class Ticker(Actor):
         self.times.append(self.context.now())
         if len(self.times) < self.ticks:
             self.context.start_timer("tick", self.every_s, Number(len(self.times)))
+
+
+def gathering(seed: int, sources: int = 4, count: int = 10, **options: Any) -> tuple[Any, Any]:
+    """Simulate sources on nodes of their own, and one that is the sink's neighbour."""
+    sim = Simulation(seed, **options)
+    home = sim.node("home")
+    sink = home.spawn(Sink, name="sink")
+    home.spawn(Source, sink, count, name="neighbour")
+    for number in range(sources):
+        sim.node(f"far-{number}").spawn(Source, sink, count, name=f"source-{number}")
+    return sim, home.actor(sink)

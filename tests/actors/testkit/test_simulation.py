@@ -1,12 +1,6 @@
-"""A system of actors in virtual time: order, delays, asks, timers, batches, failures, digests."""
+"""A system of actors in virtual time: order, delays, asks, timers, batches, failures."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,24 +21,12 @@ from tests.actors.testkit.simulated_actors import (
     Number,
     Sink,
     Source,
-    Stop,
     Ticker,
     Watch,
+    gathering,
 )
 
-ROOT = Path(__file__).parent.parent.parent.parent
 FAST = Delays(slow_share=0.0, stall_share=0.0)
-
-
-def gathering(seed: int, sources: int = 4, count: int = 10, **options: Any) -> tuple[Any, Any]:
-    """Simulate sources on nodes of their own, and one that is the sink's neighbour."""
-    sim = Simulation(seed, **options)
-    home = sim.node("home")
-    sink = home.spawn(Sink, name="sink")
-    home.spawn(Source, sink, count, name="neighbour")
-    for number in range(sources):
-        sim.node(f"far-{number}").spawn(Source, sink, count, name=f"source-{number}")
-    return sim, home.actor(sink)
 
 
 def test_messages_of_one_sender_never_overtake_each_other() -> None:
@@ -204,6 +186,17 @@ def test_a_failure_that_was_expected_is_only_noted() -> None:
         sim.run()
 
 
+def test_what_a_model_raises_within_an_actor_ends_the_run_as_it_is() -> None:
+    class Careful(Sink):
+        def on_number(self, message: Number) -> None:
+            raise InvariantError("no numbers")
+
+    sim = Simulation(1, expect_failures=True)
+    sim.tell(sim.node("node").spawn(Careful), Number(1))
+    with pytest.raises(InvariantError, match="no numbers"):
+        sim.run()
+
+
 def test_an_actor_is_told_the_end_of_another_after_all_that_it_sent() -> None:
     for seed in range(60):
         sim = Simulation(seed, delays=Delays.drawn(Simulation(seed).random))
@@ -231,6 +224,31 @@ def test_an_actor_of_another_node_is_stopped_by_a_message() -> None:
     asked = sim.ask(sink, Number(2))
     sim.run()
     assert "has stopped" in str(asked.error)
+
+
+def test_an_actor_may_stop_one_of_another_node() -> None:
+    class Stopper(Sink):
+        def on_watch(self, message: Watch) -> None:
+            self.context.watch(message.ref)
+            self.context.stop(message.ref)
+
+    sim = Simulation(1)
+    stopper, sink = sim.node("a").spawn(Stopper), sim.node("b").spawn(Sink)
+    sim.tell(stopper, Watch(sink))
+    assert sim.nodes["b"].actor(sink)
+    sim.run()
+    assert [ended.ref for ended in sim.nodes["a"].actor(stopper).ended] == [sink]
+    with pytest.raises(LookupError):
+        sim.nodes["b"].actor(sink)
+
+
+def test_a_message_may_be_told_in_the_name_of_an_actor() -> None:
+    sim = Simulation(1)
+    node = sim.node("a")
+    sink, other = node.spawn(Sink), node.spawn(Sink, name="other")
+    sim.tell(sink, Number(1), sender=other)
+    sim.run()
+    assert node.actor(sink).got == [("other", 1)]
 
 
 def test_checks_see_each_event_when_all_that_it_led_to_is_done() -> None:
@@ -282,95 +300,20 @@ def test_actors_that_keep_each_other_busy_at_one_moment_are_noticed() -> None:
         sim.run()
 
 
+def test_actors_that_keep_each_other_busy_in_one_turn_are_noticed() -> None:
+    class Echo(Sink):
+        def on_number(self, message: Number) -> None:
+            self.context.tell(self.context.self_ref, message)
+
+    sim = Simulation(1, delays=Delays(local_s=None))
+    sim.tell(sim.node("node").spawn(Echo), Number(1))
+    with pytest.raises(LivelockError, match="node node"):
+        sim.run()
+
+
 def test_a_timer_without_delay_lets_time_go_on() -> None:
     sim = Simulation(1)
     node = sim.node("node")
     ticker = node.actor(node.spawn(Ticker, 0.0))
     assert sim.run(until_s=0.01).reason == "time"
     assert len(ticker.times) > 10
-
-
-def digests_of(seeds: range, run: Callable[[int], Any]) -> list[str]:
-    return [run(seed).digest() for seed in seeds]
-
-
-def stormy(seed: int, **options: Any) -> Simulation:
-    """Simulate with everything that may happen: crashes, pauses, timeouts, ends."""
-    sim, _ = gathering(seed, delays=Delays.drawn(Simulation(seed).random), **options)
-    node = sim.node("more", lambda node: node.spawn(Sink, name="more"))
-    sink = sim.nodes["home"].spawn(Sink, name="watcher")
-    target = node.core.names["more"].ref
-    sim.tell(sink, Watch(target))
-    for number in range(5):
-        sim.after(sim.random.random(), sim.tell, sink, Ask(target, number, timeout_s=2.0))
-    sim.after(sim.random.random(), node.restart)
-    sim.after(sim.random.random(), sim.nodes["home"].pause, sim.random.random())
-    sim.after(sim.random.random(), sim.tell, sink, Stop())
-    sim.run()
-    return sim
-
-
-def test_a_seed_is_a_run() -> None:
-    first = digests_of(range(20), stormy)
-    assert digests_of(range(20), stormy) == first
-    assert len({*first}) == 20
-
-
-def test_a_seed_is_the_same_run_whatever_the_hash_seed() -> None:
-    code = (
-        "from tests.actors.testkit.test_simulation import digests_of, stormy\n"
-        "print(*digests_of(range(10), stormy))"
-    )
-
-    def digests(hash_seed: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-c", code],
-            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=50,
-        ).stdout
-
-    assert digests("1") == digests("2") == " ".join(digests_of(range(10), stormy)) + "\n"
-
-
-def test_the_digest_is_of_the_fields_of_messages_or_of_what_describes_them() -> None:
-    def digest(number: int, **options: Any) -> str:
-        sim = Simulation(1, **options)
-        sim.tell(sim.node("node").spawn(Sink), Number(number))
-        sim.run()
-        return sim.digest()
-
-    assert digest(1) == digest(1) != digest(2)
-    assert digest(1, describe=lambda _: "") == digest(2, describe=lambda _: "")
-    with pytest.raises(ValueError, match="digest=False"):
-        digest(1, digest=False)
-
-
-def test_a_message_of_any_kind_has_a_digest() -> None:
-    class Odd:
-        pass
-
-    def digest() -> str:
-        sim = Simulation(1)
-        sink = sim.node("node").spawn(Sink)
-        for message in (Odd(), {1: {"a", "b"}}, lambda: 1, ValueError("x"), sink, {(1, 2): Odd()}):
-            sim.tell(sink, message)
-        sim.run()
-        assert sim.events == 6
-        return sim.digest()
-
-    assert digest() == digest()
-
-
-def test_a_trace_is_to_be_read() -> None:
-    sim, _ = gathering(1, sources=1, count=1, keep_trace=True)
-    sim.after(5.0, sim.nodes["home"].crash)
-    sim.run()
-    lines = sim.trace()
-    assert any("message   far-0/source-0 -> home/sink Number(number=0)" in line for line in lines)
-    assert any(line.endswith("crash     home") for line in lines)
-    with pytest.raises(ValueError, match="keep_trace=True"):
-        Simulation(1).trace()

@@ -97,6 +97,29 @@ def test_a_crash_may_come_at_any_moment_and_is_noticed_at_any_later_one(
     assert seen == {(0, "NodeUnreachableError"), (1, "int")}
 
 
+def test_leaving_out_orders_leaves_out_no_state() -> None:
+    def build(sim: Simulation) -> list[Any]:
+        nodes = [sim.node(name) for name in "abc"]
+        sinks = [node.spawn(Sink, name="sink") for node in nodes]
+        nodes[0].spawn(Source, sinks[1], 1)
+        sim.tell(sinks[0], Ask(sinks[1], 3))
+        sim.tell(sinks[2], Ask(sinks[0], 4))
+        nodes[1].after(0.0, nodes[1].crash)
+        return [node.actor(sink) for node, sink in zip(nodes, sinks, strict=True)]
+
+    def states_of(**options: Any) -> tuple[set[str], int, int]:
+        states: set[str] = set()
+        covered = explore(build, lambda sinks: states.add(str(state_of(sinks))), **options)
+        assert covered.complete
+        return states, covered.states, covered.transitions
+
+    every, states, transitions = states_of()
+    fewer, same_states, fewer_transitions = states_of(independent_nodes=True)
+    assert fewer == every
+    assert same_states == states > 100
+    assert fewer_transitions < transitions * 0.7
+
+
 @pytest.mark.parametrize("any_timers", [False, True])
 def test_deadlines_come_last_or_at_any_moment(any_timers: bool) -> None:
     seen: set[str] = set()
