@@ -146,14 +146,23 @@ SCENARIOS: Final = (
     Scenario("an executor dies, a task behind", (task(), task(policy=ONCE)), (kill(0),), workers=1),
     Scenario("an executor dies twice", (task(policy=TWICE),), (kill(0), kill(0)), workers=1),
     Scenario("the launcher dies", (task(policy=ONCE), task()), (LAUNCHER,)),
-    Scenario("a task kills its executors", (task(Ending.EXIT, policy=TWICE), task()), workers=1),
+    Scenario(
+        "a task kills its executors",
+        (task(Ending.EXIT, policy=TWICE), task()),
+        workers=1,
+        short=True,
+    ),
     # --- recall ---------------------------------------------------------------------------------
     Scenario("recall", (task(), task()), ready=1, timers=True),
     Scenario("recall and cancel", (task(), task()), (cancel(1),), ready=1, timers=True),
     Scenario("recall and death", (task(), task()), (kill(0),), ready=1, timers=True),
     # --- retry ----------------------------------------------------------------------------------
+    Scenario("retry", (task(*FAILS_ONCE, policy=AGAIN),), workers=1, timers=True, short=True),
     Scenario(
-        "retry", (task(*FAILS_ONCE, policy=AGAIN), task()), workers=1, timers=True, short=True
+        "retry, another behind it",
+        (task(*FAILS_ONCE, policy=AGAIN), task()),
+        workers=1,
+        timers=True,
     ),
     Scenario(
         "retry and cancel",

@@ -18,7 +18,8 @@ from types import CodeType, ModuleType
 
 import msgspec
 
-from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.planted.mutant import Mutant
 
 ROOT = Path(__file__).parents[2]
 
