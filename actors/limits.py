@@ -53,6 +53,9 @@ LAUNCHER_START_DEATHS: Final = 5
 LAUNCHER_SILENT_S: Final = 10.0
 """A launcher that owes an answer and says nothing for this long is frozen: it is replaced."""
 
+LAUNCHER_PRELOAD_S: Final = 300.0
+"""The same for one that has not started a child yet: it may be importing, and says nothing then."""
+
 LAUNCHER_WAITS_S: Final = (0.05, 0.1, 0.2, 0.4)
 """Waits between attempts to start a launcher in the place of one that died, where processes,
 descriptors or memory are short. The node stands still meanwhile."""

@@ -190,7 +190,7 @@ class Launcher:
 
     def ping(self) -> bool:
         """If it owes an answer to an order, ask for a sign of life. Return whether that is so."""
-        owes = self.has_started and any(c._killed or not c.pid for c in self._children.values())
+        owes = any(child._killed or not child.pid for child in self._children.values())
         if owes:
             self._send(Kind.PING, 0)
         return owes

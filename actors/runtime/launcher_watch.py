@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.limits import LAUNCHER_SILENT_S
+from actors.limits import LAUNCHER_PRELOAD_S, LAUNCHER_SILENT_S
 
 if TYPE_CHECKING:
     from actors.runtime.launcher import Launcher
@@ -28,7 +28,8 @@ class LauncherWatch:
         """
         was_silent = launcher is self._launcher and launcher.words == self._words
         self._launcher = launcher if launcher.ping() else None
+        patience_s = LAUNCHER_SILENT_S if launcher.has_started else LAUNCHER_PRELOAD_S
         if not was_silent:
             self._words, self._silent_from_s = launcher.words, now_s
-        elif self._launcher and now_s - self._silent_from_s > LAUNCHER_SILENT_S:
-            launcher.give_up(f"silent for {LAUNCHER_SILENT_S:g} s, it was killed")
+        elif self._launcher and now_s - self._silent_from_s > patience_s:
+            launcher.give_up(f"silent for {patience_s:g} s, it was killed")

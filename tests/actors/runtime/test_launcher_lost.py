@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from actors import ExitStatus, LaunchError
-from actors.limits import LAUNCHER_SILENT_S
+from actors.limits import LAUNCHER_PRELOAD_S, LAUNCHER_SILENT_S
 from actors.runtime.launcher_orphans import MARK, end_orphans, new_mark
 from actors.runtime.launcher_watch import LauncherWatch
 from tests.actors.runtime.nest import BOUND_S, Nest, is_gone, no_descriptor_free
@@ -221,3 +221,11 @@ def test_a_long_preload_is_no_silence(importable: None) -> None:
     Overseen(nest).seconds(3 * LAUNCHER_SILENT_S)
     assert (nest.lost, nest.launcher.end_cause) == ([], "")
     nest.close()
+
+
+def test_a_launcher_that_is_frozen_before_its_first_child_is_given_up_too(doomed: Nest) -> None:
+    kill(doomed, signal.SIGSTOP)
+    doomed.launch("echo", fds=[1])
+    Overseen(doomed).seconds(int(LAUNCHER_PRELOAD_S) + 2)
+    doomed.until(lambda: doomed.lost)
+    assert doomed.lost == ["the launcher died (silent for 300 s, it was killed)"]
