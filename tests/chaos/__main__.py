@@ -15,6 +15,7 @@ doing, so a failure comes again often, but not always. The exit status is 1 if a
 from __future__ import annotations
 
 import argparse
+import ctypes
 import faulthandler
 import gc
 import logging
@@ -38,6 +39,8 @@ _CHAPTERS_S = (5.0, 10.0, 20.0, 40.0)
 _HANGS_AFTER_S = 400.0
 """A chapter that goes on for so long after its end hangs: show where, and give up."""
 _SHOWN = 10
+_MALLOC = {-8: 1, -3: 1 << 17}
+"""`M_ARENA_MAX`, and `M_MMAP_THRESHOLD` in bytes, of glibc."""
 
 
 class Run:
@@ -134,6 +137,17 @@ class Run:
         return time.monotonic() - self._begun_s
 
 
+def give_memory_back() -> None:
+    """Have the C library return what is free, so that what grows is a leak.
+
+    With an arena for each of thousands of threads, it would keep more and more.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for parameter, value in _MALLOC.items():
+            library.mallopt(parameter, value)
+
+
 def main() -> int:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Chaos.")
@@ -143,6 +157,7 @@ def main() -> int:
     parser.add_argument("--chapter", type=int, default=1, help="the first chapter to run")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
+    give_memory_back()
     faulthandler.register(signal.SIGUSR1)  # `kill -USR1` shows where everybody is
     return Run(arguments).run(arguments.chapter)
 
