@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from scaler.client.future import ScalerFuture
 from scaler.client.mapping import run_imap, run_map, star_items, zip_items
 from scaler.client.outcome import CancelOutcome, check_cancel
 from scaler.client.session import ClientSession
+from scaler.errors import TaskTimeoutError
 from scaler.protocol.tasks import Function, TaskPolicy
 from scaler.serialization.values import dump_arguments, dump_items
 
@@ -113,6 +115,7 @@ class Chunks:
         """Each chunk is one item, and a task as `submit` makes it."""
         self._block = options.block
         self._policy = options.policy
+        self._began_s = monotonic()
         self._last: ScalerFuture | None = None
 
     def submit(self, items: list[Any], first: int) -> ScalerFuture:
@@ -122,10 +125,23 @@ class Chunks:
         else:
             payload = dump_items(items, first)
         submission = self._session.prepare(
-            self.function, payload, self._policy, chunked=not self.single
+            self.function, payload, self._policy_now(first), chunked=not self.single
         )
         self._last = submission.future
         return self._session.submit(submission, block=self._block)
+
+    def _policy_now(self, first: int) -> TaskPolicy | None:
+        """The policy of a chunk submitted now: the deadline is that of the whole map."""
+        policy = self._policy
+        if policy is None or policy.deadline_s is None:
+            return policy
+        left_s = self._began_s + policy.deadline_s - monotonic()
+        if left_s <= 0:
+            raise TaskTimeoutError(
+                f"{self.function.name}: the map met its deadline of {policy.deadline_s:g} s before "
+                f"item {first} was submitted"
+            )
+        return msgspec.structs.replace(policy, deadline_s=left_s)
 
     def cancel(self, futures: list[ScalerFuture], timeout_s: float) -> None:
         """Cancel these, and the one that Ctrl-C may have kept `submit` from returning."""

@@ -158,11 +158,11 @@ class BaseClient:
             SerializationError: function, an item or a value cannot be pickled.
             WorkerDiedError: the process died that ran an item, in each of its attempts; the text
                 names it.
-            TaskTimeoutError: an item's task reached the timeout or deadline of `options`.
+            TaskTimeoutError: an item reached the timeout, or the map the deadline, of `options`.
             ClientClosedError: the client was closed.
 
-        With `retries` or a `timeout` each item is a task of its own; `max_attempts` and `deadline`
-        hold for a chunk, from the moment it is submitted.
+        With `retries` or a `timeout` each item is a task of its own; `max_attempts` holds for a
+        chunk, a `deadline` for the whole map, from this call on.
         """
         __tracebackhide__ = True
         try:

@@ -305,3 +305,24 @@ def test_it_is_not_the_error_of_a_result_that_is_not_there_yet(client):
     with pytest.raises(ClientError, match="wait for its result first"):
         future.profiling_info()
     future.cancel()
+
+
+@pytest.mark.parametrize("options", [{}, {"retries": 1}])
+def test_the_deadline_of_a_map_holds_for_all_of_its_items(client, options):
+    began_s = time.monotonic()
+    with pytest.raises(TaskTimeoutError, match="deadline"):
+        client.options(deadline=0.5, **options).map(time.sleep, [0.02] * 1_000)
+    assert time.monotonic() - began_s < 5.0  # all of them take 10 s
+    assert client.map(abs, [-1]) == [1]
+
+
+def test_a_map_that_reads_its_items_for_too_long_meets_its_deadline(client):
+    def items():
+        yield 0
+        while time.monotonic() < began_s + 0.3:
+            yield 0.001
+
+    began_s = time.monotonic()
+    with pytest.raises(TaskTimeoutError, match="deadline"):
+        for _ in client.options(deadline=0.2).imap(time.sleep, items()):
+            pass
