@@ -178,7 +178,9 @@ class Chaos:
     def check_reply(self, task_id: int, reply: object) -> None:
         if isinstance(reply, TaskResult):
             self.answer(task_id, "result", again=True)
-        elif reply.type is CANCELED:
+            return
+        assert isinstance(reply, TaskCancelConfirm)
+        if reply.type is CANCELED:
             self.check_stopped(task_id)
             self.answer(task_id, "canceled", again=True)
         elif reply.type is NOT_FOUND:
