@@ -72,7 +72,7 @@ class NodeThread:
         self._died_at_start = 0
         self._is_short = False
         """The last attempt to start one failed: who needs it next need not wait again."""
-        self._watch: LauncherWatch | None = None
+        self._watch: LauncherWatch
         self._preload = tuple(preload)
         self._env = env
         self._cwd = cwd
@@ -205,9 +205,11 @@ class NodeThread:
         if self._launch_now:
             _ = self.launcher
         try:
+            from actors.runtime.launcher_watch import LauncherWatch
             from actors.runtime.loop import NodeLoop
             from actors.runtime.poller import Poller
 
+            self._watch = LauncherWatch()
             for name in self._imports:
                 import_module(name)
             poller = Poller()
@@ -236,10 +238,6 @@ class NodeThread:
 
     def _on_second(self, now_s: float) -> None:
         if self._launcher is not None:
-            if self._watch is None:
-                from actors.runtime.launcher_watch import LauncherWatch
-
-                self._watch = LauncherWatch()
             self._watch.check(self._launcher, now_s)
 
     def _on_failure(self, error: BaseException) -> None:
