@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from actors.testkit import PendingReply
-from scaler.protocol.tasks import RowStatus, TaskResult, TaskReturned
+from scaler.protocol.tasks import RowStatus, TaskCancelConfirm, TaskResult, TaskReturned
 from scaler.protocol.timeouts import Limit, unpack_timeout
 from tests.scaler.worker.fake_executor import FakeExecutor
 from tests.scaler.worker.slot import CANCELED, FAILED, NOT_FOUND, Slot
