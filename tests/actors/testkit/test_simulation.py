@@ -60,6 +60,18 @@ def test_the_order_of_a_message_and_its_answer_to_others_is_drawn_too() -> None:
     assert {first(seed) for seed in range(40)} == {"", "asker"}
 
 
+def test_some_messages_take_much_longer() -> None:
+    def times(share: float) -> list[float]:
+        slow = Delays(slow_share=share, slow_s=(5.0, 6.0), stall_share=0.0)
+        sim, sink = gathering(1, sources=20, count=1, delays=slow)
+        sim.run()
+        return list(sink.times)
+
+    assert max(times(0.0)) < 0.01
+    assert min(times(1.0)) > 5.0
+    assert 0 < sum(at_s > 5.0 for at_s in times(0.5)) < 21
+
+
 def test_time_is_virtual_and_timers_are_exact() -> None:
     sim = Simulation(1, delays=FAST)
     node = sim.node("node")
@@ -235,7 +247,8 @@ def test_an_actor_may_stop_one_of_another_node() -> None:
     sim = Simulation(1)
     stopper, sink = sim.node("a").spawn(Stopper), sim.node("b").spawn(Sink)
     sim.tell(stopper, Watch(sink))
-    assert sim.nodes["b"].actor(sink)
+    sim.run(max_events=1)
+    assert sim.nodes["b"].actor(sink), "the request is on its way"
     sim.run()
     assert [ended.ref for ended in sim.nodes["a"].actor(stopper).ended] == [sink]
     with pytest.raises(LookupError):

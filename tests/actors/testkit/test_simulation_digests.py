@@ -31,6 +31,7 @@ def stormy(seed: int, **options: Any) -> Simulation:
         sim.after(sim.random.random(), sim.tell, sink, Ask(target, number, timeout_s=2.0))
     sim.after(sim.random.random(), node.restart)
     sim.after(sim.random.random(), sim.nodes["home"].pause, sim.random.random())
+    sim.after(sim.random.random(), sim.tell, sink, {"of", "no", "order", "at", "all"})
     sim.after(sim.random.random(), sim.tell, sink, Stop())
     sim.run()
     return sim
@@ -73,6 +74,17 @@ def test_the_digest_is_of_the_fields_of_messages_or_of_what_describes_them() -> 
     assert digest(1, describe=lambda _: "") == digest(2, describe=lambda _: "")
     with pytest.raises(ValueError, match="digest=False"):
         digest(1, digest=False)
+
+
+def test_the_digest_is_of_who_got_a_message_and_who_sent_it() -> None:
+    def digest(sender: int, receiver: int) -> str:
+        sim = Simulation(1)
+        refs = [sim.node(name).spawn(Sink, name=name) for name in "abc"]
+        sim.tell(refs[receiver], Number(1), sender=refs[sender])
+        sim.run()
+        return sim.digest()
+
+    assert len({digest(0, 1), digest(0, 2), digest(1, 2)}) == 3
 
 
 def test_a_message_of_any_kind_has_a_digest() -> None:

@@ -252,6 +252,10 @@ def test_a_script_is_shrunk_to_what_makes_it_fail() -> None:
     assert tried < 150
 
 
+def test_shrinking_tries_again_what_could_not_be_left_out_before() -> None:
+    assert shrink([1, 2, 3], lambda script: script in ([1, 2, 3], [1, 2], [2])) == [2]
+
+
 def test_shrinking_is_bounded_and_needs_a_script_that_fails() -> None:
     tries: list[int] = []
 

@@ -222,6 +222,28 @@ def test_a_paused_node_learns_of_a_crash_when_it_goes_on() -> None:
     assert len(home.actor(near).ended) == 1
 
 
+def test_an_actor_that_is_stopped_while_its_node_is_paused_ends_afterwards() -> None:
+    it = pair(delays=FAST)
+    it.far.pause(5.0)
+    it.away.stop()
+    it.sim.run(until_s=it.sim.now() + 4.0)
+    assert it.far.actor(it.away)
+    it.sim.run()
+    assert [ended.ref for ended in it.home.actor(it.near).ended] == [it.away]
+
+
+def test_what_the_news_of_a_crash_leads_to_on_a_node_happens_at_once() -> None:
+    it = pair()
+    events: list[Event] = []
+    it.sim.on_event(events.append)
+    it.far.crash()
+    it.sim.run()
+    times = {event.kind: event.time_s for event in events if event.target in (None, it.near)}
+    assert times[EventKind.MESSAGE] == next(
+        event.time_s for event in events if event.message == "home: far"
+    )
+
+
 def test_the_names_of_nodes_are_unique() -> None:
     sim = Simulation(1)
     sim.node("one")
