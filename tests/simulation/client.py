@@ -151,7 +151,7 @@ class SimClient:
         call = CancelCall(op, futures, self.world.sim.now())
         self.calls.append(call)
         for future in futures:
-            self.world.truth.wanted(future.task_id, force=op.force)
+            self.world.truth.wanted(future.task_id, force=op.force, at_once=op.grace_s == 0)
         own = [future for future in futures if not future.done()]
         if not own or self.closed:
             self._returned(call, own, None)
@@ -167,11 +167,13 @@ class SimClient:
             answer.add_done_callback(partial(self._returned, call, own))
 
     def _cancel_in_loop(self, future: ScalerFuture, op: Cancel) -> None:
-        self.world.truth.wanted(future.task_id, force=op.force)
+        at_once = op.grace_s == 0
+        self.world.truth.wanted(future.task_id, force=op.force, at_once=at_once)
         if future.done() or not future.set_cancel_confirmed(CancelOutcome.UNCONFIRMED):
             future.cancel_done()
         elif not self.closed:
             self.unconfirmed[future.task_id] = None
+            self.world.truth.marks["a cancel did not wait"] += 1
             request = CancelFutures((future,), op.force, CANCEL_TIMEOUT_S, op.grace_s, True)
             self.manager.tell(request)
 
@@ -234,12 +236,12 @@ class SimClient:
         """The client's process ends without a word."""
         if not self.closed and not self.gone:
             self.gone = True
-            self._want_all_stopped()
+            self._want_all_stopped(at_once=True)
             self.node.crash()
 
-    def _want_all_stopped(self) -> None:
+    def _want_all_stopped(self, *, at_once: bool = False) -> None:
         for task_id in self._own_tasks():
-            self.world.truth.wanted(task_id, force=True)
+            self.world.truth.wanted(task_id, force=True, at_once=at_once)
 
     def _own_tasks(self) -> list[int]:
         tasks = self.world.truth.tasks

@@ -71,7 +71,9 @@ class SimExecutor(SimProcess):
     def kill(self) -> None:
         if self.stage is Stage.DEAD or self._doom is not None:
             return
-        self._doom = self._truth.kill_wanted(self._run, self.rss_bytes())
+        self._doom = self._truth.kill_wanted(
+            self._run, self.rss_bytes(), told=self._wish == self._running
+        )
         self._sim.after(self._host.kill_delay_s(), self._killed)
 
     def close(self) -> None:

@@ -44,6 +44,7 @@ class SimHost:
             self.truth.fail("capacity", f"{worker} starts an executor beside {before}")
         if self._fails(self.refusing, worker):
             self.truth.marks["an executor was not launched"] += 1
+            self.truth.failed_starts[worker] += 1
             raise LaunchError("by plan")
         # From the node's own thread, so not through the network.
         own: ActorRef = tell.__self__  # type: ignore[attr-defined]

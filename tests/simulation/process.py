@@ -71,6 +71,7 @@ class SimProcess:
         self._pipe: list[ExecutorUp | TaskRow | TaskOutput] = []
         self._is_read = False
         """Somebody is on the way to read what is in the pipe."""
+        self._is_known_up = False
         self._doom: How | None = None
         """What the death is that is on its way."""
         self._base_rss_bytes = self._peak_rss_bytes = BASE_RSS_BYTES
@@ -129,6 +130,9 @@ class SimProcess:
 
     def _begin(self) -> None:
         assert self._task is not None
+        if self._truth.tasks[self._task.task_id].plan.kills_receiver:
+            self._die("killed by SIGKILL: out of memory", None, 9, How.CRASHED)
+            return
         ordinal = self._running = self._armed
         self._started_s = self._host.clock()
         self._begun += 1
@@ -280,6 +284,8 @@ class SimProcess:
         elif kind is TaskOutput:
             self._tell(ExecutorPrinted(self.number, tuple(group)))
         else:
+            self._is_known_up = True
+            self._truth.failed_starts[self.worker] = 0
             self._tell(group[0])
 
     # --- its end ----------------------------------------------------------------------------
@@ -306,8 +312,8 @@ class SimProcess:
         """Its host is gone. Nobody is there to be told."""
         self._cancel_step()
         if self.stage is not Stage.DEAD:
-            self.stage = Stage.DEAD
             self._truth.die(self, self._run, How.LOST)
+            self.stage = Stage.DEAD
 
     @property
     def is_alive(self) -> bool:
@@ -331,16 +337,18 @@ class SimProcess:
     def _die(self, cause: str, code: int | None, signal: int | None, how: How) -> None:
         """The process is gone. What it has written is read before that is told."""
         self._cancel_step()
-        self.stage = Stage.DEAD
         if self._doom is How.TOO_LARGE and how is not How.LOST:
             how = How.TOO_LARGE  # that is why its worker says it died
         self._truth.die(self, self._run, how)
+        self.stage = Stage.DEAD
         gone = ExecutorExited(self.number, cause, code, signal, blameless=how is How.LOST)
         self._host.node.after(self._host.kill_delay_s(), self._reaped, gone)
 
     def _reaped(self, gone: ExecutorExited) -> None:
         self._host.forget(self)
         self._read()
+        if not self._is_known_up and not gone.blameless:
+            self._truth.failed_starts[self.worker] += 1
         self._tell(gone)
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NoReturn
 
 from actors.testkit.simulation import InvariantError
-from scaler.limits import BLAMELESS_LOSSES
+from scaler.limits import BLAMELESS_LOSSES, EXECUTOR_VAIN_DEATHS
 from scaler.protocol.tasks import RowStatus, Task, TaskRow
 from tests.simulation.plans import FINAL, Ending, TaskPlan
 
@@ -54,6 +54,7 @@ class Run:
     """One start of a task."""
 
     __slots__ = (
+        "attempt",
         "began_s",
         "ended_s",
         "ending",
@@ -66,8 +67,11 @@ class Run:
         "worker",
     )
 
-    def __init__(self, plan: TaskPlan, task_id: int, number: int, worker: str, now_s: float):
+    def __init__(
+        self, plan: TaskPlan, task_id: int, number: int, attempt: int, worker: str, now_s: float
+    ) -> None:
         self.plan = plan
+        self.attempt = attempt
         self.task_id = task_id
         self.number = number
         """From 1 for each task."""
@@ -89,6 +93,7 @@ class TaskTruth:
     """One task, as it really was."""
 
     __slots__ = (
+        "at_once",
         "forced_s",
         "is_asked_to_stop",
         "no_more_since",
@@ -97,6 +102,7 @@ class TaskTruth:
         "runs",
         "submitted_s",
         "task_id",
+        "vain",
     )
 
     def __init__(self, plan: TaskPlan, place: int, task_id: int, now_s: float) -> None:
@@ -106,8 +112,12 @@ class TaskTruth:
         self.task_id = task_id
         self.submitted_s = now_s
         self.runs: list[Run] = []
+        self.vain: dict[int, None] = {}
+        """Attempts that killed who only received it."""
         self.forced_s = math.inf
         """When it was first wanted that it be stopped, even if it runs."""
+        self.at_once = False
+        """The same, and without any grace."""
         self.is_asked_to_stop = False
         """The same, perhaps only if it does not run."""
         self.no_more_since = ""
@@ -140,9 +150,15 @@ class Truth:
         """When something ended that breaks the cluster."""
         self.failed: InvariantError | None = None
         """The first thing that was wrong: callbacks may not let it through."""
+        self.vain_deaths: dict[str, int] = {}
+        """How many executors of a worker have died in a row with tasks at hand and none begun."""
         self.memory_limit_bytes = 0
         self.max_tasks = 0
         """Per executor; 0: any number."""
+        self.gives_grace = True
+        """What is stopped can unwind before it is killed."""
+        self.failed_starts: Counter[str] = Counter()
+        """Of executors of a worker, in a row."""
         self.stop_s = math.inf
         """How long it may take to stop a task, from the wish to the end."""
 
@@ -157,11 +173,12 @@ class Truth:
         """A user got a future."""
         self.tasks[task_id] = TaskTruth(plan, place, task_id, self.now())
 
-    def wanted(self, task_id: int, *, force: bool) -> None:
+    def wanted(self, task_id: int, *, force: bool, at_once: bool = False) -> None:
         """A user (or the end of one) wants the task stopped."""
         task = self.tasks[task_id]
         task.is_asked_to_stop = True
         if force:
+            task.at_once = task.at_once or at_once
             task.forced_s = min(task.forced_s, self.now())
 
     def promised(self, task_id: int, what: str) -> None:
@@ -195,9 +212,19 @@ class Truth:
         if truly is None or self.broken_s <= self.now():
             return
         task = self.tasks[row.task_id]
-        run = task.runs[row.attempt - 1] if row.attempt <= len(task.runs) else None
-        if run is None or run.how not in truly:
+        run = next((run for run in reversed(task.runs) if run.attempt == row.attempt), None)
+        if run is None and b"before the task had begun" in row.payload:
+            self._blamed_in_vain(task, row)
+        elif run is None or run.how not in truly:
             self.fail("rows", f"{row} is not what happened: {task}")
+
+    def _blamed_in_vain(self, task: TaskTruth, row: TaskRow) -> None:
+        """It is to blame that it has not begun: only after some that died so, one by one."""
+        if row.attempt not in task.vain:
+            if self.vain_deaths.get(row.worker, 0) <= EXECUTOR_VAIN_DEATHS:
+                self.fail("innocent", f"{row}, but it has not begun: {task}")
+            task.vain[row.attempt] = None
+            self.marks["a task killed who received it"] += 1
 
     # --- executors --------------------------------------------------------------------------
 
@@ -208,7 +235,8 @@ class Truth:
             self.fail("truth", f"task {message.task_id} starts, which nobody submitted")
         self._check_start(task, message)
         now_s = self.now()
-        run = Run(task.plan, task.task_id, len(task.runs) + 1, executor.worker, now_s)
+        number = len(task.runs) + 1
+        run = Run(task.plan, task.task_id, number, message.attempt, executor.worker, now_s)
         task.runs.append(run)
         if run.number > 1:
             self.marks["a task ran again"] += 1
@@ -217,7 +245,7 @@ class Truth:
     def _check_start(self, task: TaskTruth, message: Task) -> None:
         if task.no_more_since:
             self.fail("stopped", f"{task.no_more_since}, but it starts: {task}")
-        starts = len(task.runs) + 1
+        starts = len(task.runs) + len(task.vain) + 1
         lost_unseen = self.broken_s <= self.now()  # a worker that ends may not have begun them
         if message.attempt < starts or (message.attempt > starts and not lost_unseen):
             self.fail("attempts", f"start {starts} is attempt {message.attempt}: {task}")
@@ -238,7 +266,8 @@ class Truth:
                 self.fail("backoff", f"it starts again, before its wait is over: {task}")
         elif last.how is How.LOST or last.how is How.TOO_LARGE or last.how in BLAMED:
             blameless = task.count(How.LOST)  # one that is too large may be to blame, or not
-            is_last = task.count(*BLAMED) >= policy.max_attempts or policy.max_attempts == 1
+            blamed = task.count(*BLAMED) + len(task.vain)
+            is_last = blamed >= policy.max_attempts or policy.max_attempts == 1
             if is_last or blameless > BLAMELESS_LOSSES:
                 self.fail("attempts", f"it starts again, after its last attempt: {task}")
         else:
@@ -247,16 +276,22 @@ class Truth:
     def end(self, run: Run, how: How) -> None:
         """A run came to an end of its own, or unwound."""
         self._note_end(run, how)
+        self.vain_deaths[run.worker] = 0
         if how is How.INTERRUPTED and not self._may_be_stopped(run):
             self.fail("innocent", f"interrupted, and nobody wanted that: {self.tasks[run.task_id]}")
 
-    def kill_wanted(self, run: Run | None, rss_bytes: int) -> How:
-        """A worker kills its executor: what runs there must be what is to be stopped."""
+    def kill_wanted(self, run: Run | None, rss_bytes: int, *, told: bool) -> How:
+        """A worker kills its executor: what runs there must be what is to be stopped, and it must
+        have been told before, so that it could have unwound.
+        """
         if run is not None and run.how is None:
             if 0 < self.memory_limit_bytes < rss_bytes:
                 return How.TOO_LARGE
             if not self._may_be_stopped(run):
                 self.fail("innocent", f"killed, and nobody wanted that: {self.tasks[run.task_id]}")
+            has_grace = self.gives_grace and not self.tasks[run.task_id].at_once
+            if has_grace and not told and self.now() < self.broken_s:
+                self.fail("grace", f"killed without a word: {self.tasks[run.task_id]}")
         return How.KILLED
 
     def check_recycled(self, executor: SimProcess, begun: int) -> None:
@@ -273,8 +308,12 @@ class Truth:
             self.marks[f"a task's {how.value}"] += 1
             if self.tasks[run.task_id].forced_s < self.now() and how is not How.KILLED:
                 self.marks["an executor died while its task was being cancelled"] += 1
+            self.vain_deaths[executor.worker] = 0
         elif executor.has_claims:
             self.marks["an executor died with claims"] += 1
+            if how is not How.LOST:
+                vain = self.vain_deaths.get(executor.worker, 0)
+                self.vain_deaths[executor.worker] = vain + 1
 
     def _note_end(self, run: Run, how: How) -> None:
         """Write down how a run ended; one with a limit must not have gone on for long."""

@@ -10,7 +10,7 @@ from actors import ActorRef, AskTimeoutError
 from actors.testkit.simulation import Event, EventKind, SimulatedNode, Simulation
 from scaler.client.future import ScalerFuture
 from scaler.errors import ClusterStartError
-from scaler.limits import CANCEL_SIGN_S, CANCEL_TIMEOUT_S, CLOSE_GRACE_S
+from scaler.limits import CANCEL_SIGN_S, CANCEL_TIMEOUT_S, CLOSE_GRACE_S, EXECUTOR_START_FAILURES
 from scaler.overseer import Overseer
 from scaler.protocol.tasks import (
     GetStatus,
@@ -76,6 +76,7 @@ class World:
         self.truth.memory_limit_bytes = options.max_memory_per_executor
         self.truth.max_tasks = options.max_tasks_per_executor
         self.truth.stop_s = self._longest_stop_s()
+        self.truth.gives_grace = options.cancel_grace_s > 0
         self.resolved: list[tuple[SimClient, ScalerFuture]] = []
         self.sim.on_event(self._check)
         many = options.hosts > 0
@@ -182,8 +183,11 @@ class World:
         for client in self.clients:
             client.break_off(error)
 
-    def _may_fail(self, _: object, error: Exception) -> bool:
+    def _may_fail(self, ref: ActorRef, error: Exception) -> bool:
         """A worker whose executors do not start gives up, and that breaks the cluster."""
+        failed = self.truth.failed_starts[ref.name]
+        if isinstance(error, ClusterStartError) and failed < EXECUTOR_START_FAILURES:
+            self.truth.fail("starts", f"{ref.name} gives up after {failed} failed starts")
         self.broken_now()
         return isinstance(error, ClusterStartError)
 
