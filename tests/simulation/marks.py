@@ -13,6 +13,7 @@ SOMETIMES = (
     "Leave",
     "Look",
     "credit was used up",
+    "a cancel did not wait",
     "a client was closed in a callback",
     # What goes wrong.
     "KillExecutor",
@@ -56,7 +57,6 @@ SOMETIMES = (
     "cancelled: result",
     "cancelled: timeout",
     "cancelled: released",
-    "cancelled: unconfirmed",
     "not cancelled: failed",
     "not cancelled: result",
     "not cancelled: finished",

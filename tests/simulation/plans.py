@@ -95,6 +95,8 @@ class TaskPlan(Plan, frozen=True, kw_only=True):
     unwind_s: float = 0.0
     endings: tuple[Ending, ...] = (Ending.VALUE,)
     """Of its runs, one after the other; the last one holds for all that follow."""
+    kills_receiver: bool = False
+    """Who receives it dies, before it has begun: it is too large."""
     prints: int = 0
     items: int = 0
     """Above 0: it is a chunk of so many."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from actors.testkit.simulation.shrink import shrink as shortest
-from tests.simulation.plans import Cancel, Drop, Script, Submit
+from tests.simulation.plans import Cancel, Drop, Plan, Script, Submit
 from tests.simulation.runner import run_script
 
 T = TypeVar("T")
@@ -100,9 +100,13 @@ def _least(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
 
 def pieces(script: Script) -> list[str]:
     """Return a script as lines to read: only the tasks that are submitted."""
-    lines = [msgspec.json.encode(script.options).decode()]
+    lines = [_json(script.options)]
     for op in script.ops:
         if isinstance(op, Submit):
-            lines += [f"task {place}: {script.tasks[place]}" for place in op.tasks]
-    lines += [repr(act) for act in sorted((*script.ops, *script.faults), key=lambda a: a.at_s)]
-    return lines
+            lines += [f"task {place}: {_json(script.tasks[place])}" for place in op.tasks]
+    acts = sorted((*script.ops, *script.faults), key=lambda act: act.at_s)
+    return [*lines, *map(_json, acts)]
+
+
+def _json(plan: Plan) -> str:
+    return msgspec.json.encode(plan).decode()

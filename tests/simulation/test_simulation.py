@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from scaler.protocol.tasks import DEFAULT_POLICY
 from tests.simulation.drawing import draw_script
 from tests.simulation.marks import SOMETIMES
-from tests.simulation.plans import Cancel, Script
-from tests.simulation.runner import run_many, run_seed
+from tests.simulation.plans import Cancel, Options, Script, Submit, TaskPlan
+from tests.simulation.runner import run_many, run_script, run_seed
 from tests.simulation.shrinking import shrink
 
 SEEDS = Path(__file__).parent / "seeds.txt"
@@ -74,6 +75,17 @@ def test_a_script_that_fails_is_made_small() -> None:
     small = shrink(script, lambda smaller: wanted in [op.at_s for op in cancels_of(smaller)])
     assert [op.at_s for op in small.ops] == [wanted]
     assert small.faults == ()
+
+
+def test_a_task_that_kills_who_receives_it_ends_and_the_others_do_too() -> None:
+    killer = TaskPlan(client=0, run_s=0.001, kills_receiver=True)
+    tasks = (*[TaskPlan(client=0, run_s=0.001)] * 6, killer, *[TaskPlan(client=0, run_s=0.001)] * 6)
+    everything = Submit(at_s=0.0, client=0, tasks=tuple(range(len(tasks))))
+    outcome = run_script(Script(options=Options(), tasks=tasks, ops=(everything,)), 0)
+    assert outcome.failure is None
+    assert outcome.marks["a value"] == len(tasks) - 1 == 12
+    assert outcome.marks["a future raised WorkerDiedError"] == 1
+    assert outcome.marks["a task killed who received it"] == DEFAULT_POLICY.max_attempts
 
 
 def cancels_of(script: Script) -> list[Cancel]:
