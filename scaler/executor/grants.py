@@ -36,19 +36,22 @@ class Grants:
 
     def put_back(self) -> bool:
         """Undo what was changed; return whether all of it could be."""
-        os.umask(self._umask)
-        for timer in _TIMERS:
-            signal.setitimer(timer, 0)
+        try:
+            os.umask(self._umask)
+            for timer in _TIMERS:
+                signal.setitimer(timer, 0)
+            self._put_files_back()
+            if _start_method() != self._start_method:
+                sys.modules["multiprocessing"].set_start_method(self._start_method, force=True)
+            self._put_limits_back()
+        except Exception:  # given away for good, without the rights of root; or closed, or patched
+            return False
+        return True
+
+    def _put_files_back(self) -> None:
         for fd, identity, copy in zip(_STREAMS, self._files, self._copies, strict=True):
             if copy >= 0 and _identity(fd) != identity:
                 os.dup2(copy, fd)
-        if _start_method() != self._start_method:
-            sys.modules["multiprocessing"].set_start_method(self._start_method, force=True)
-        try:
-            self._put_limits_back()
-        except (OSError, ValueError):  # given away for good, without the rights of root
-            return False
-        return True
 
     def _put_limits_back(self) -> None:
         for limit, before in zip(_LIMITS, self._limits, strict=True):

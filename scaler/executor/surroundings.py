@@ -5,6 +5,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -55,6 +56,8 @@ class Surroundings:
         self._environ = os.environ
         self._environment = os.environ.copy()
         self._encoded = dict(_encoded_environment())
+        self._modules = len(sys.modules)
+        """How many had been imported when it was last looked."""
         flags = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
         try:
             self._directory = os.open(".", flags)
@@ -106,6 +109,7 @@ class Surroundings:
             self._put_handlers_back()
         if _encoded_environment() != self._encoded:
             self._put_environment_back()
+        self._modules = len(sys.modules)
         return self._grants.put_back()
 
     def _put_handlers_back(self) -> None:
@@ -115,10 +119,14 @@ class Surroundings:
 
     def _put_environment_back(self) -> None:
         for name in os.environ.keys() - self._environment.keys():
-            del os.environ[name]
+            if self._modules == len(sys.modules):
+                del os.environ[name]
+            else:  # it may be an import's, which counts on it, and does not happen again
+                self._environment[name] = os.environ[name]
         for name, value in self._environment.items():
             if os.environ.get(name) != value:
                 os.environ[name] = value
+        self._encoded = dict(_encoded_environment())
 
 
 def _encoded_environment() -> dict[Any, Any]:

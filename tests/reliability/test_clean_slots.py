@@ -174,6 +174,20 @@ def test_what_one_of_many_short_tasks_changed_a_later_one_does_not_find(client):
         assert client.submit(look).result(BOUND_S) == before
 
 
+def test_a_variable_that_an_import_has_set_stays_with_its_module(client, tmp_path):
+    (tmp_path / "sets_a_variable.py").write_text("import os\nos.environ['SET_ONCE'] = 'yes'\n")
+
+    def use(folder: str) -> str | None:
+        sys.path.insert(0, folder)
+        import sets_a_variable  # type: ignore[import-not-found]  # noqa: F401
+
+        return os.environ.get("SET_ONCE")
+
+    assert [client.submit(use, str(tmp_path)).result(BOUND_S) for _ in range(3)] == ["yes"] * 3
+    client.submit(os.environ.clear).result(BOUND_S)
+    assert client.submit(use, str(tmp_path)).result(BOUND_S) == "yes"
+
+
 def test_what_cannot_be_put_back_costs_the_process_and_no_task(client, monkeypatch):
     def stay_low() -> int:
         from scaler.executor.grants import Grants
