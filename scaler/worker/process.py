@@ -67,6 +67,8 @@ class ExecutorProcess:
         self._has_ended = False
         """No more answers come, and nothing need be sent."""
         self._has_exited = False
+        self._last_told = 0
+        """Ordinal of the last row that was told."""
         self._is_closed = False
         self._is_unwanted = False
         """The worker has ordered its death."""
@@ -196,6 +198,7 @@ class ExecutorProcess:
 
     def _tell_rows(self, rows: list[TaskRow]) -> None:
         if rows:
+            self._last_told = rows[-1].ordinal
             self._tell(ExecutorRows(self.number, tuple(rows)))
             rows.clear()
 
@@ -207,9 +210,14 @@ class ExecutorProcess:
     def _on_stderr(self) -> None:
         if not self._has_ended:
             self._read()  # what was written before a row is the task's that ended with it
-        self._pass_stderr(self._page.task_id if self._page.running else 0)
+        self._pass_stderr(self._writer())
         if self._stderr.has_ended:
             self._poller.remove_reader(self._pipes.stderr_fd)
+
+    def _writer(self) -> int:
+        """Return the id of the task whose output comes now, 0: none runs, or its row was told."""
+        running = self._page.running
+        return self._page.task_id if running and running != self._last_told else 0
 
     def _pass_stderr(self, task_id: int, *, to_end: bool = False) -> None:
         """Tell what came over stderr as this task's output; 0: there is none, so show it here."""
@@ -239,7 +247,7 @@ class ExecutorProcess:
             while not self._fault and self._read():
                 pass
             self._stop_listening()
-            self._pass_stderr(self._page.task_id if self._page.running else 0, to_end=True)
+            self._pass_stderr(self._writer(), to_end=True)
             self._poller.remove_reader(self._pipes.stderr_fd)
         self._has_exited = True
         cause = self._cause(status)

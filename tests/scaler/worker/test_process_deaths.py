@@ -255,6 +255,25 @@ def late_writer(executor: Any, directory: Path) -> Callable[[], None]:
     return lambda: os.close(os.open(fifo, os.O_WRONLY))
 
 
+def test_what_comes_after_a_row_is_shown_although_the_task_is_still_in_the_page(executor, capfd):
+    def spoil() -> None:
+        from scaler.executor.grants import Grants
+
+        def fail(self: Grants) -> bool:
+            threading.Event().wait(0.1)  # as a rule, the row has been read by then
+            raise RuntimeError("it cannot be put in order")
+
+        Grants.put_back = fail  # type: ignore[method-assign]
+
+    ordinal = executor.submit(spoil)
+    assert executor.exit().code == 1
+    assert executor.row(ordinal).status is RowStatus.SUCCEEDED
+    kinds = [type(event) for event in executor.events]
+    assert ExecutorPrinted not in kinds[kinds.index(ExecutorRows) :], "nobody shows it any more"
+    shown = stderr_of(executor) + capfd.readouterr().err  # it may be here before the row was read
+    assert "RuntimeError: it cannot be put in order" in shown
+
+
 def test_what_comes_while_no_task_runs_goes_to_this_process_s_stderr(executor, tmp_path, capfd):
     write = late_writer(executor, tmp_path)
     write()
