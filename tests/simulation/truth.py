@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from actors.testkit.simulation import InvariantError
 from scaler.limits import BLAMELESS_LOSSES, EXECUTOR_VAIN_DEATHS
 from scaler.protocol.tasks import RowStatus, Task, TaskRow
-from tests.simulation.plans import FINAL, Ending, TaskPlan
+from tests.simulation.plans import FINAL, Ending, Style, TaskPlan
 
 if TYPE_CHECKING:
     from tests.simulation.executor import SimExecutor
@@ -161,6 +161,8 @@ class Truth:
         """Of executors of a worker, in a row."""
         self.stop_s = math.inf
         """How long it may take to stop a task, from the wish to the end."""
+        self.quick_stop_s = math.inf
+        """The same for one that unwinds at once."""
 
     def fail(self, invariant: str, detail: str) -> NoReturn:
         """Something that must hold does not."""
@@ -323,7 +325,9 @@ class Truth:
         limit_s = math.inf if policy.timeout_s is None else run.began_s + policy.timeout_s
         if policy.deadline_s is not None:
             limit_s = min(limit_s, max(run.began_s, task.submitted_s + policy.deadline_s))
-        if run.ended_s > limit_s + self.stop_s and run.ended_s < self.broken_s:
+        unwinds = task.plan.style is Style.UNWINDS and task.forced_s == math.inf
+        stop_s = self.quick_stop_s if unwinds else self.stop_s
+        if run.ended_s > limit_s + stop_s and run.ended_s < self.broken_s:
             self.fail("timeout", f"it ran until {run.ended_s}, long after {limit_s}: {task}")
 
     def _may_be_stopped(self, run: Run) -> bool:

@@ -75,7 +75,8 @@ class World:
         self.truth = Truth(self.sim.now)
         self.truth.memory_limit_bytes = options.max_memory_per_executor
         self.truth.max_tasks = options.max_tasks_per_executor
-        self.truth.stop_s = self._longest_stop_s()
+        self.truth.quick_stop_s = self._quick_stop_s()
+        self.truth.stop_s = self.truth.quick_stop_s + self._longest_grace_s()
         self.truth.gives_grace = options.cancel_grace_s > 0
         self.resolved: list[tuple[SimClient, ScalerFuture]] = []
         self.sim.on_event(self._check)
@@ -163,18 +164,16 @@ class World:
             for act in self.script.faults
         )
 
-    def _longest_stop_s(self) -> float:
-        """How long it may take until a task is stopped that must be."""
+    def _longest_grace_s(self) -> float:
         options = self.script.options
         graces = [op.grace_s or 0.0 for op in self.script.ops if isinstance(op, plans.Cancel)]
-        grace_s = max(options.cancel_grace_s, *graces, CLOSE_GRACE_S)
-        return (
-            grace_s
-            + CANCEL_SIGN_S
-            + 4 * options.kill_s
-            + self.slack_s
-            + (1.0 if options.stall else 0.1)
-        )
+        return max(options.cancel_grace_s, *graces, CLOSE_GRACE_S)
+
+    def _quick_stop_s(self) -> float:
+        """How long it may take until a task is stopped that unwinds at once, or shows no sign."""
+        options = self.script.options
+        stall_s = 1.0 if options.stall else 0.1
+        return CANCEL_SIGN_S + 4 * options.kill_s + self.slack_s + stall_s
 
     def break_off(self, error: Exception) -> None:
         """The cluster has ended by itself."""
