@@ -6,8 +6,10 @@ that leaves something behind, or takes too long to close.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import signal
 import statistics
 import sys
 import threading
@@ -21,7 +23,7 @@ import msgspec
 import psutil
 
 from actors.testkit.leaks import check_leaks
-from scaler import Client, LocalCluster
+from scaler import Client, ClusterStartError, LocalCluster
 
 CLOSE_BOUND_S = 5.0
 
@@ -150,6 +152,38 @@ def while_executors_die(draws: random.Random) -> tuple[float, float]:
     return started.times()
 
 
+def while_the_launcher_dies(draws: random.Random) -> tuple[float, float]:
+    started = Started(draws)
+    executor = started.client.submit(os.getpid).result(CLOSE_BOUND_S)
+    launcher = psutil.Process(executor).ppid()
+    started.client.submit(time.sleep, 60)
+    logging.disable()  # it is logged
+    try:
+        os.kill(launcher, signal.SIGKILL)
+        return started.times()
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def given_up_at_the_start(draws: random.Random) -> tuple[float, float]:
+    watch = Stopwatch()
+    try:
+        LocalCluster(workers=1, start_timeout=draws.uniform(0.0, 0.03))
+    except ClusterStartError:
+        return watch.lap(), 0.0
+    raise AssertionError("a cluster has started sooner than it can")
+
+
+def dropped(draws: random.Random) -> tuple[float, float]:
+    started = Started(draws)
+    started.client.submit(time.sleep, 60)
+    start_s, watch = started.start_s, Stopwatch()
+    threads = threading.active_count()
+    del started
+    _until(lambda: threading.active_count() < threads and not psutil.Process().children())
+    return start_s, watch.lap()
+
+
 def from_threads(draws: random.Random) -> tuple[float, float]:
     started = Started(draws)
     started.client.submit(time.sleep, 60)
@@ -201,6 +235,9 @@ KINDS: list[Callable[[random.Random], tuple[float, float]]] = [
     full_of_work,
     with_cancels_under_way,
     while_executors_die,
+    while_the_launcher_dies,
+    given_up_at_the_start,
+    dropped,
     from_threads,
     from_a_callback,
     at_an_exception,

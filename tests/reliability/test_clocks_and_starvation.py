@@ -157,7 +157,7 @@ FROZEN = """
         print("ready", flush=True)
         # Cleanly cancelled after the grace; without the time that the whole program stood still
         # the confirm would come too late.
-        resisting.cancel(timeout=1.5, grace=0.5)
+        resisting.cancel(timeout=2.0, grace=0.5)
         limited.result()
         print(resisting.cancel_outcome.value)
 """
@@ -167,7 +167,7 @@ def test_a_program_that_stood_still_has_no_false_timeouts(tmp_path):
     with Program(FROZEN, str(tmp_path / "sign")) as program:
         program.says("ready")
         time.sleep(0.1)  # any moment within the grace
-        with frozen(program.pid, 2.0):
+        with frozen(program.pid, 2.5):
             pass
         assert program.ends() == (0, "canceled\n", "")
 

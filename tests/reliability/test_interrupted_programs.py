@@ -13,7 +13,8 @@ from tests.reliability.programs import Program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
-BOUND_S = 5.0
+BOUND_S = 10.0
+"""For a machine that is busy; on an idle one a program takes half a second in all."""
 
 
 def test_ctrl_c_at_any_point_of_a_program_ends_it_once_and_leaves_nothing():
