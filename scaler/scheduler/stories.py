@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scaler.limits import BLAMELESS_LOSSES
 from scaler.protocol.tasks import DEFAULT_POLICY
 from scaler.protocol.timeouts import Limit, unpack_timeout
 
@@ -16,11 +17,11 @@ def death_story(record: TaskRecord, past: TaskPast) -> str:
     """Each attempt of a task that was lost with its executor, and how."""
     policy = record.task.policy or DEFAULT_POLICY
     times = "once" if len(past.losses) == 1 else f"{len(past.losses)} times"
-    allowed = "attempt is" if policy.max_attempts == 1 else "attempts are"
-    head = (
-        f"{_title(record)} lost its executor {times}; "
-        f"{policy.max_attempts} {allowed} allowed (`max_attempts`)"
-    )
+    attempts = "attempt is" if policy.max_attempts == 1 else "attempts are"
+    bound = f"{policy.max_attempts} {attempts} allowed (`max_attempts`)"
+    if past.blameless >= BLAMELESS_LOSSES:
+        bound = f"{BLAMELESS_LOSSES} losses by nobody's fault are too many"
+    head = f"{_title(record)} lost its executor {times}; {bound}"
     return "\n".join((head, *past.losses))
 
 

@@ -206,7 +206,10 @@ def test_losses_by_nobodys_fault_have_a_bound_of_their_own(desk):
     desk.submit(1)
     for attempt in range(1, BLAMELESS_LOSSES + 1):
         desk.end(worker, row(1, LOST, attempt=attempt))
-    assert [told.status for told in desk.results_to(client)] == [DIED]
+    (told,) = desk.results_to(client)
+    assert told.status is DIED
+    head = text_of(told).splitlines()[0]
+    assert head.endswith("lost its executor 10 times; 10 losses by nobody's fault are too many")
     assert desk.is_at_rest()
 
 
