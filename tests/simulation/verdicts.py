@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Outcome = CancelOutcome
 
 EPSILON_S = 1e-6
+END_NOTICED_S = 10.0
+"""A caller waits for so much longer than he said, if nobody is there who could answer."""
 LOSSES = (*BLAMED, How.LOST, How.TOO_LARGE)
 
 
@@ -60,6 +62,18 @@ def check_on_time(client: SimClient, future: ScalerFuture) -> None:
     late_s = truth.now() - task.submitted_s - deadline_s
     if late_s > truth.stop_s + client.world.slack_s:
         truth.fail("deadline", f"{future!r} came {late_s} s late: {task}")
+
+
+def check_timer(client: SimClient, task_id: int) -> None:
+    """A timer of a task fires: it must not have ended before."""
+    truth = client.world.truth
+    task = truth.tasks[task_id]
+    future = client.futures.get(task.place)
+    if future is None or client.closing or client.gone or truth.broken_s <= truth.now():
+        return
+    is_known = future.cancel_outcome in (Outcome.TIMEOUT, Outcome.UNCONFIRMED)
+    if task.resolved_s < truth.now() and not is_known:
+        truth.fail("timers", f"a timer fires at {truth.now()} for {future!r}: {task}")
 
 
 def _check_value(truth: Truth, future: ScalerFuture, task: TaskTruth) -> None:
@@ -158,8 +172,9 @@ def check_cancel(client: SimClient, call: CancelCall) -> None:
     truth = client.world.truth
     took_s = truth.now() - call.began_s
     patience_s = min(call.op.timeout_s, truth.stop_s if call.op.force else math.inf)
-    works = truth.now() < truth.broken_s  # else it is only noticed after a while
-    if took_s > (patience_s if works else call.op.timeout_s) + client.world.slack_s:
+    if truth.broken_s <= truth.now():
+        patience_s = call.op.timeout_s + END_NOTICED_S
+    if took_s > patience_s + client.world.slack_s:
         truth.fail("asks", f"{call.op} took {took_s} s")
     for future, was_done, was_cancelled in call.futures:
         outcome = future.cancel_outcome
