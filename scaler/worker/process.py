@@ -81,15 +81,17 @@ class ExecutorProcess:
         self._oom_kills = oom_kills
         payload = msgspec.msgpack.encode(ExecutorConfig(worker))
         try:
+            poller.add_reader(pipes.answers_fd, self._on_answers)
+            poller.add_reader(pipes.stderr_fd, self._on_stderr)
             self._child = launcher.launch(_ENTRY, payload, pipes.theirs, on_exit=self._on_exit)
         except BaseException:
+            poller.remove_reader(pipes.answers_fd)
+            poller.remove_reader(pipes.stderr_fd)
             pipes.close()
             raise
         finally:
             pipes.close_theirs()
         self._oom_before = oom_kills.look(launcher.pid)  # while the launcher forks
-        poller.add_reader(pipes.answers_fd, self._on_answers)
-        poller.add_reader(pipes.stderr_fd, self._on_stderr)
 
     def __repr__(self) -> str:
         state = "exited" if self._has_exited else "up" if self._pid else "starting"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -13,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from actors import Poller
 from scaler.limits import FRAME_BYTES
 from scaler.protocol.executor import FRAME_HEADER
 from scaler.protocol.tasks import RowStatus
 from scaler.serialization.values import dump_arguments, load_value
 from scaler.worker.port import ExecutorRows, ExecutorUp
+from scaler.worker.process import ExecutorProcess
 
 
 def is_alive(pid: int) -> bool:
@@ -219,6 +222,31 @@ def test_fifty_incarnations_leave_no_descriptor(bench):
     for _ in range(50):
         live()
     assert open_fds() == before
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_without_room_in_the_poller_no_executor_is_started_and_nothing_stays_open(bench, room):
+    class FullPoller(Poller):
+        readers = 0
+
+        def add_reader(self, fd: int, callback: Any) -> None:
+            if self.readers == room:
+                raise OSError(errno.ENOSPC, "too many watches")
+            self.readers += 1
+            super().add_reader(fd, callback)
+
+        def remove_reader(self, fd: int) -> None:
+            os.fstat(fd)  # before it is closed
+            super().remove_reader(fd)
+
+    bench.start().run(os.getpid)
+    before = os.listdir("/proc/self/fd")
+    poller = FullPoller()
+    with pytest.raises(OSError, match="too many watches"):
+        ExecutorProcess(2, "worker-1", poller, bench.launcher, print)
+    poller.close()
+    assert os.listdir("/proc/self/fd") == before
+    assert repr(bench.launcher).endswith("1 children>")
 
 
 def test_an_executor_holds_nothing_but_its_own_descriptors(executor):
