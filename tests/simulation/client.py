@@ -47,6 +47,7 @@ class Told:
         self._times += 1
         if self._times > 1:
             self._client.world.truth.fail("once", f"{future!r} was resolved again")
+        self._client.world.truth.resolved(future.task_id)
         self._client.resolved(future)
 
     add_exception = add_cancelled = add_result

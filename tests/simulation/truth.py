@@ -99,6 +99,7 @@ class TaskTruth:
         "no_more_since",
         "place",
         "plan",
+        "resolved_s",
         "runs",
         "submitted_s",
         "task_id",
@@ -112,6 +113,8 @@ class TaskTruth:
         self.task_id = task_id
         self.submitted_s = now_s
         self.runs: list[Run] = []
+        self.resolved_s = math.inf
+        """When who waits for its future was told."""
         self.vain: dict[int, None] = {}
         """Attempts that killed who only received it."""
         self.forced_s = math.inf
@@ -175,6 +178,10 @@ class Truth:
         """A user got a future."""
         self.tasks[task_id] = TaskTruth(plan, place, task_id, self.now())
 
+    def resolved(self, task_id: int) -> None:
+        """A user was told what became of the task."""
+        self.tasks[task_id].resolved_s = self.now()
+
     def wanted(self, task_id: int, *, force: bool, at_once: bool = False) -> None:
         """A user (or the end of one) wants the task stopped."""
         task = self.tasks[task_id]
@@ -210,6 +217,8 @@ class Truth:
 
     def told(self, row: TaskRow) -> None:
         """A row is on its way: it must say what became of the attempt."""
+        if row.status is RowStatus.INTERNAL:
+            self.fail("internal", row.payload.decode())
         truly = _TRULY.get(row.status)
         if truly is None or self.broken_s <= self.now():
             return

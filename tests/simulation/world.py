@@ -13,6 +13,7 @@ from scaler.errors import ClusterStartError
 from scaler.limits import CANCEL_SIGN_S, CANCEL_TIMEOUT_S, CLOSE_GRACE_S, EXECUTOR_START_FAILURES
 from scaler.overseer import Overseer
 from scaler.protocol.tasks import (
+    CLIENT_SHIFT,
     GetStatus,
     SchedulerStatus,
     TaskCancelConfirm,
@@ -22,6 +23,7 @@ from scaler.protocol.tasks import (
     TaskReturned,
     TaskStarted,
 )
+from scaler.scheduler.attempts import DeadlineDue, RetryDue
 from scaler.scheduler.scheduler import Scheduler
 from scaler.worker.options import WorkerOptions
 from scaler.worker.worker import Worker
@@ -30,7 +32,7 @@ from tests.simulation.client import SimClient
 from tests.simulation.host import SimHost
 from tests.simulation.plans import Script
 from tests.simulation.truth import Truth
-from tests.simulation.verdicts import check_at_end, check_future, check_on_time
+from tests.simulation.verdicts import check_at_end, check_future, check_on_time, check_timer
 
 END_S = 120.0
 """After the last fault all must have ended within so much virtual time."""
@@ -279,6 +281,8 @@ class World:
                 self.truth.marks["a result answered a cancel"] += 1
             for row in message.rows:
                 self.truth.told(row)
+        elif kind is DeadlineDue or kind is RetryDue:
+            check_timer(self.clients[message.task_id >> CLIENT_SHIFT], message.task_id)
         elif kind is TaskStarted:
             self.truth.started(message.task_ids)
         if self.resolved:
