@@ -244,8 +244,10 @@ def _in_words(future: ScalerFuture) -> str:
 
 
 def _check_output(client: SimClient, future: ScalerFuture, shown: int) -> None:
-    """What a task printed in the run that counts has been shown."""
+    """What a task printed in the run that counts has been shown, but to one who has left."""
     task = client.world.truth.tasks[future.task_id]
+    if client.closing:
+        return
     if future.cancelled() or not task.runs or task.runs[-1].how is not How.VALUE:
         return
     if future.exception(0) is None and shown < task.plan.prints:
