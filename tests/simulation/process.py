@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actors import LocalMessage
 from scaler.protocol.tasks import RowStatus, Task, TaskOutput, TaskRow
-from scaler.worker.port import ExecutorExited, ExecutorPrinted, ExecutorRows, ExecutorUp
+from scaler.worker.port import ExecutorExited, ExecutorUp
 from tests.simulation import payloads
 from tests.simulation.plans import FAILS, FINAL, Ending, Style
-from tests.simulation.truth import How, Run, Truth
+from tests.simulation.steps import Steps
+from tests.simulation.truth import How, Run
 
 if TYPE_CHECKING:
     from tests.simulation.host import SimHost
 
 BASE_RSS_BYTES = 50 << 20
-_STEP_S = 20e-6
-"""What the executor itself needs between two steps, typically."""
 
 
 class Stage(Enum):
@@ -44,22 +43,15 @@ class Stage(Enum):
     DEAD = "dead"
 
 
-class SimProcess:
+class SimProcess(Steps):
     """What an executor does by itself. `SimExecutor` is what its worker sees of it."""
 
     def __init__(
         self, host: SimHost, number: int, worker: str, tell: Callable[[LocalMessage], None]
     ) -> None:
-        self.number = number
-        self.worker = worker
+        super().__init__(host, number, worker, tell)
         self.pid = host.next_pid()
         self.stage = Stage.STARTING
-        self.is_closed = False
-        self._host = host
-        self._sim = host.sim
-        self._random = host.sim.random
-        self._truth: Truth = host.truth
-        self._tell = tell
         self._bodies: dict[int, Task] = {}
         """Tasks whose tokens are in the pipe, in order."""
         self._functions: dict[bytes, None] = {}
@@ -68,18 +60,10 @@ class SimProcess:
         self._run: Run | None = None
         self._running = self._answered = self._ended = self._wish = self._armed = 0
         self._started_s = 0.0
-        self._pipe: list[ExecutorUp | TaskRow | TaskOutput] = []
-        self._is_read = False
-        """Somebody is on the way to read what is in the pipe."""
-        self._is_known_up = False
         self._doom: How | None = None
         """What the death is that is on its way."""
         self._base_rss_bytes = self._peak_rss_bytes = BASE_RSS_BYTES
         self._begun = 0
-        self._step: Any = None
-        self._step_due_s = 0.0
-        self._step_does: Callable[[], None] = self._claim
-        self._frozen_until_s = 0.0
         self._after(host.start_delay_s(), self._come_up)
 
     def _rss_bytes(self) -> int:
@@ -87,27 +71,6 @@ class SimProcess:
         return max(self._base_rss_bytes, 0 if self._run is None else self._run.plan.rss_bytes)
 
     # --- its own steps ----------------------------------------------------------------------
-
-    def _after(self, delay_s: float, step: Callable[[], None]) -> None:
-        """Take `step` next, unless something else happens before."""
-        self._cancel_step()
-        self._step_does = step
-        due_s = max(self._sim.now() + delay_s, self._frozen_until_s)
-        self._step_due_s = due_s
-        self._step = self._sim.after(due_s - self._sim.now(), self._take_step)
-
-    def _cancel_step(self) -> None:
-        if self._step is not None:
-            self._step.cancel()
-            self._step = None
-
-    def _take_step(self) -> None:
-        self._step = None
-        self._step_does()
-
-    def _delay_s(self) -> float:
-        """How long one small step takes: microseconds, or much longer without a processor."""
-        return self._host.step_delay_s(_STEP_S)
 
     def _come_up(self) -> None:
         if self._host.start_fails(self.worker):
@@ -254,49 +217,7 @@ class SimProcess:
             unclean = run.plan.style is Style.LEAVES
             self._finish(RowStatus.INTERRUPTED, How.INTERRUPTED, unclean=unclean)
 
-    # --- the pipe of answers ----------------------------------------------------------------
-
-    def _write(self, frame: ExecutorUp | TaskRow | TaskOutput) -> None:
-        self._pipe.append(frame)
-        if not self._is_read:
-            self._is_read = True
-            self._host.read_later(self._read)
-
-    def _read(self) -> None:
-        """The node reads all that is in the pipe: outputs and rows, in their order."""
-        self._is_read = False
-        frames, self._pipe = self._pipe, []
-        if self.is_closed:
-            return
-        group: list[Any] = []
-        for frame in frames:
-            if group and type(frame) is not type(group[0]):
-                self._pass_on(group)
-                group = []
-            group.append(frame)
-        if group:
-            self._pass_on(group)
-
-    def _pass_on(self, group: list[Any]) -> None:
-        kind = type(group[0])
-        if kind is TaskRow:
-            self._tell(ExecutorRows(self.number, tuple(group)))
-        elif kind is TaskOutput:
-            self._tell(ExecutorPrinted(self.number, tuple(group)))
-        else:
-            self._is_known_up = True
-            self._truth.failed_starts[self.worker] = 0
-            self._tell(group[0])
-
     # --- its end ----------------------------------------------------------------------------
-
-    def freeze(self, for_s: float) -> None:
-        """It gets no processor for so long."""
-        if self.stage is Stage.DEAD:
-            return
-        until_s = self._frozen_until_s = max(self._frozen_until_s, self._sim.now() + for_s)
-        if self._step is not None and self._step_due_s < until_s:
-            self._after(until_s - self._sim.now(), self._step_does)
 
     def crash(self) -> None:
         """Something outside of the cluster kills it."""

@@ -81,7 +81,7 @@ class Modelled:
         self.last += count
         for ordinal in ordinals:
             self.truth.submitted(TaskPlan(client=0, run_s=run_s), 0, 1000 + ordinal)
-            self.truth.wanted(1000 + ordinal, force=True)
+            self.truth.wanted(1000 + ordinal, force=True, at_once=True)
         tasks = [Task(1000 + ordinal, b"f", b"") for ordinal in ordinals]
         self.port.send(ordinals, tasks, [Function(b"f", b"", "module.f")])
         return ordinals
