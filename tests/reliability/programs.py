@@ -29,6 +29,11 @@ _EXEC_POLLS = 20
 _SHARED_MEMORY = "/dev/shm"
 
 
+def joined(*pieces: str) -> str:
+    """Make one program of pieces that may be indented differently."""
+    return "\n".join(textwrap.dedent(piece).strip("\n") for piece in pieces)
+
+
 class Program:
     """One run of a Python program. A context manager, at whose end nothing of it lives."""
 
@@ -44,7 +49,7 @@ class Program:
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments],
+            [sys.executable, "-W", "error", "-c", joined(code), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.reliability.programs import Program
+from tests.reliability.programs import Program, joined
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -234,11 +234,7 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 def test_a_program_ends_as_it_wants_and_leaves_nothing_after(end):
     code, expected = ENDS[end]
-    if code.startswith("\n"):
-        code = "".join(line[4:] + "\n" for line in code.splitlines())
-    else:
-        code = "    " + code
-    with Program(PRELUDE + code) as program:
+    with Program(joined(PRELUDE, code)) as program:
         exit_code, out, error = program.ends(BOUND_S)
         lines = error.splitlines()
         assert (exit_code, out, lines[-1] if lines else "") == expected, error

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
@@ -82,6 +83,28 @@ def test_after_a_timeout_nothing_lives_of_all_that_the_task_has_started(client, 
     executor, *others = relatives(sign, until)
     assert future.exception(BOUND_S) is not None
     assert not any(alive(pid) for pid in (executor, *others))
+
+
+def test_an_executor_killed_under_an_open_cancel_answers_it_and_nothing_runs_again(client, sign):
+    def resist(path: str) -> None:
+        with open(path, "a") as file:
+            file.write(f"{os.getpid()} ")
+        while True:
+            try:
+                time.sleep(600)
+            except BaseException:
+                pass
+
+    future = client.submit(resist, sign.path)
+    executor = sign.pid()
+    with ThreadPoolExecutor(1) as pool:
+        cancelling = pool.submit(future.cancel, grace=600, timeout=BOUND_S)
+        assert client.submit(pow, 2, 3).result(BOUND_S) == 8  # the cancel is on its way by now
+        os.kill(executor, signal.SIGKILL)
+        assert cancelling.result(BOUND_S) is True
+    assert future.cancel_outcome is CancelOutcome.CANCELED
+    assert client.map(abs, range(100)) == list(range(100))
+    assert len(sign.text().split()) == 1
 
 
 def test_a_task_that_is_lost_runs_again_soon(client, sign, until):

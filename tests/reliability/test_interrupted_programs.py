@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.reliability.ctrl_c import LASTS_S, SHARE, interrupt_after, interrupt_at, points
-from tests.reliability.programs import Program
+from tests.reliability.programs import Program, joined
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -76,8 +76,7 @@ WAITS = {
     [(wait, 1) for wait in WAITS] + [(wait, 2) for wait in ("a result", "a cancel", "a close")],
 )
 def test_ctrl_c_ends_a_program_that_waits_for(wait, times, tmp_path):
-    program_text = f"{RESISTING}    {WAITS[wait].strip()}\n"
-    with Program(program_text, str(tmp_path / "sign")) as program:
+    with Program(joined(RESISTING, WAITS[wait]), str(tmp_path / "sign")) as program:
         program.says("ready")
         for _ in range(times):
             time.sleep(random.uniform(0.0, 0.05))  # any moment will do

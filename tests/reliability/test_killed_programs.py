@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.reliability.programs import Program
+from tests.reliability.programs import Program, joined
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -110,14 +110,9 @@ STATES = {
 STARTING = "from scaler import Client; Client(workers=4); import time; time.sleep(9)"
 
 
-def run(state: str, folder: object) -> Program:
-    lines = "".join(line[4:] + "\n" for line in STATES[state].splitlines())
-    return Program(PRELUDE + lines, str(folder))
-
-
 @pytest.mark.parametrize("state", STATES)
 def test_a_program_that_is_killed_leaves_nothing(state, tmp_path):
-    with run(state, tmp_path) as program:
+    with Program(joined(PRELUDE, STATES[state]), str(tmp_path)) as program:
         program.says("ready")
         assert len(program.pids()) >= 3
         time.sleep(random.uniform(0.0, 0.03))  # any moment will do
