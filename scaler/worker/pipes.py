@@ -7,6 +7,7 @@ import fcntl
 import mmap
 import os
 import tempfile
+import weakref
 from typing import Final
 
 from scaler.protocol.executor import Page
@@ -50,6 +51,7 @@ class Pipes:
         self.page = Page(memoryview(self._memory))
         self._given = (tasks_fd, answers_fd, page_fd, stderr_fd)
         self.theirs = (tasks_fd, answers_fd, page_fd, self.claims.read_fd, stderr_fd)
+        _all_open.add(self)
 
     def close_theirs(self) -> None:
         """Close the executor's ends, once: it has copies, or will never be."""
@@ -58,11 +60,24 @@ class Pipes:
 
     def close(self) -> None:
         """Close the worker's ends, once."""
+        _all_open.discard(self)
         for fd in (self.tasks_fd, self.answers_fd, self.stderr_fd):
             os.close(fd)
         self.claims.close()
         self.page.release()
         self._memory.close()
+
+
+_all_open: weakref.WeakSet[Pipes] = weakref.WeakSet()
+
+
+def _close_in_fork() -> None:
+    """Close the copies that a fork of the user's process has: it has no use for them."""
+    for pipes in list(_all_open):
+        pipes.close()
+
+
+os.register_at_fork(after_in_child=_close_in_fork)
 
 
 def _open_pipe(opened: contextlib.ExitStack) -> tuple[int, int]:

@@ -575,6 +575,36 @@ def test_in_a_fork_the_client_says_whose_it_is_and_a_new_one_works(tmp_path):
     assert done.stdout == "5 16\n5\n32\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_fork_keeps_no_descriptor_of_the_cluster():
+    script = textwrap.dedent("""
+        import os
+        from scaler import Client
+        def kinds():
+            names = []
+            for fd in os.listdir("/proc/self/fd"):
+                try:
+                    names.append(os.readlink(f"/proc/self/fd/{fd}").partition(":[")[0])
+                except FileNotFoundError:  # the directory that was just listed
+                    pass
+            return sorted(names)
+        before = kinds()
+        with Client(workers=2) as client:
+            client.submit(pow, 2, 3).result()
+            child = os.fork()
+            if not child:
+                print(kinds() == before or kinds(), flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+            print(client.submit(pow, 2, 4).result())
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=BOUND_S
+    )
+    assert done.stderr == ""
+    assert done.stdout == "True\n16\n"
+
+
 # --- a stalled main thread ------------------------------------------------------------------
 
 
