@@ -400,13 +400,14 @@ def test_a_launcher_that_started_nothing_is_closed_at_once(importable: None) -> 
     assert not Path(f"/proc/{launcher.pid}").exists()
 
 
-def test_a_launcher_that_hangs_is_killed_at_the_end_of_the_timeout(nest: Nest) -> None:
+def test_a_launcher_that_hangs_is_killed_at_the_end_of_the_timeout(importable: None) -> None:
+    nest = Nest(preload=["hangs_at_the_end"])
     _, pids = nest.start("sleep")
-    os.kill(nest.launcher.pid, signal.SIGSTOP)
     nest.launcher.close(timeout_s=0.1)
     assert nest.exit().cause == "the launcher was closed"
     assert not Path(f"/proc/{nest.launcher.pid}").exists()
     assert is_gone(pids[0])
+    nest.close()
 
 
 def test_a_callback_may_close_the_launcher(nest: Nest) -> None:

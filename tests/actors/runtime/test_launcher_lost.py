@@ -100,9 +100,8 @@ def test_the_launcher_may_die_while_it_is_closed(importable: None) -> None:
 
 
 def test_a_launcher_that_hangs_and_is_closed_leaves_nothing(importable: None) -> None:
-    nest = Nest()
+    nest = Nest(preload=["hangs_at_the_end"])
     _, pids = nest.start("family", b"sleep")
-    kill(nest, signal.SIGSTOP)
     nest.launcher.close(timeout_s=0.1)
     assert [pid for pid in pids if not is_gone(pid)] == []
     nest.close()
