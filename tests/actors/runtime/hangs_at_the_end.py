@@ -12,4 +12,4 @@ def _hang(keeper: Any) -> None:
     time.sleep(60)
 
 
-_Keeper._end = _hang  # type: ignore[method-assign]
+_Keeper._end = _hang  # type: ignore[assignment]
