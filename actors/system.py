@@ -133,6 +133,9 @@ class ActorSystem:
         self._ended = False
         self._closing = threading.RLock()  # a signal handler may close what is being closed
         self._children: dict[str, Node] = {}
+        self._addresses: dict[str, None] = {}
+        """Names of nodes in addresses: none is used twice, so that a ref to an actor of a process
+        that has ended does not lead to one of the process that came after it."""
         modules = ("actors.runtime.process", *preload)
         self._thread = thread or NodeThread(name, preload=modules, env=env, cwd=cwd)
         self._thread.wait_ready()
@@ -197,7 +200,12 @@ class ActorSystem:
         if name == self.name or name in self._children:
             raise ValueError(f"system {self.name} already has a node named {name!r}")
         self._check_usable()
-        node = Node(self, name, RemoteRef(guardian_address(name), self._core))
+        address, starts = name, 1
+        while address in self._addresses:
+            starts += 1
+            address = f"{name}#{starts}"
+        self._addresses[address] = None
+        node = Node(self, name, RemoteRef(guardian_address(address), self._core))
         self._children[name] = node
 
         def exited(status: ExitStatus) -> None:
@@ -208,7 +216,7 @@ class ActorSystem:
         from actors.runtime.process import start_node_process  # not needed in one process
 
         try:
-            self.call(lambda: start_node_process(self._loop, self.launcher, name, exited))
+            self.call(lambda: start_node_process(self._loop, self.launcher, address, exited))
         except Exception:
             del self._children[name]  # there is no process whose end could be waited for
             raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.actor import Actor, handles
+from actors.errors import NodeUnreachableError
 from actors.messages import Envelope, LocalMessage, Message
 from actors.ref import ActorRef, Address
 from actors.signals import Terminated, TerminationReason
@@ -62,6 +63,13 @@ class UnwatchActor(Message, frozen=True):
 
     address: Address
     watcher: ActorRef
+
+
+class NodeGone(Message, frozen=True):
+    """The node `name` has ended: told by the one that had the link to it."""
+
+    name: str
+    cause: str
 
 
 class CallOnNode(LocalMessage, frozen=True):
@@ -128,6 +136,11 @@ class Guardian(Actor):
             return
         ref = self._node.resolve(message.address)
         message.watcher.deliver(Envelope(Terminated(ref, TerminationReason.UNKNOWN)))
+
+    @handles(NodeGone)
+    def on_node_gone(self, message: NodeGone) -> None:
+        """End the asks to a node, tell the watchers of its actors."""
+        self._node.node_lost(message.name, NodeUnreachableError(message.cause))
 
     @handles(UnwatchActor)
     def on_unwatch(self, message: UnwatchActor) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from actors.core.codec import NO_SENDER, Codec, WireFrame, WireItem
+from actors.core.guardian import NodeGone, WatchActor
 from actors.core.node import NodeCore
 from actors.errors import (
     ActorStoppedError,
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     import socket
 
     from actors.runtime.poller import Poller
+
+_WATCH = f"{WatchActor.__module__}:{WatchActor.__qualname__}"
 
 
 class Links:
@@ -60,7 +64,10 @@ class Links:
         stream = self._streams.pop(name, None)
         if stream is not None:
             stream.close()
-            self._node.node_lost(name, NodeUnreachableError(f"node {name} is gone: {reason}"))
+            cause = f"node {name} is gone: {reason}"
+            self._node.node_lost(name, NodeUnreachableError(cause))
+            for other in self._streams:  # they have no link of their own to it
+                self._node.tell_guardian(other, NodeGone(name, cause))
 
     def close(self) -> None:
         """Close all links."""
@@ -158,7 +165,11 @@ class Links:
             return
         for wire in frame.items:
             target = _address(frame.target, wire.target)
-            item = self._item(frame.source, wire, f"a message for {target.name}", {})
+            message: object = f"a message for {target.name}"
+            if wire.type_name == _WATCH:  # is to be answered; the rest is only counted
+                with suppress(UnencodableMessageError):
+                    message = self._codec.decode_message(wire.type_name, wire.body)
+            item = self._item(frame.source, wire, message, {})
             self._node.unreachable(target, item, f"node {frame.target} is gone")
 
     def _deliver(self, source: str, wire: WireItem, senders: dict[int, ActorRef]) -> None:
