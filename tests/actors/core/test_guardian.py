@@ -10,6 +10,7 @@ from actors.core.guardian import (
     GUARDIAN_NUMBER,
     CallOnNode,
     Guardian,
+    NodeGone,
     PingNode,
     SpawnActor,
     StopActor,
@@ -108,3 +109,17 @@ def test_it_tells_at_once_that_an_actor_has_ended(guarded):
     guarded.tell(WatchActor(Address("here", 77, "gone"), watcher))
     (ended,) = watcher.messages
     assert (ended.ref.address.number, ended.reason) == (77, TerminationReason.UNKNOWN)
+
+
+def test_it_is_told_the_end_of_a_node_that_has_no_link_to_here(stage, guarded):
+    watcher, book = stage.scribe(name="watcher")
+    far = stage.node.resolve(Address("there", 3, "far"))
+    answers = []
+    stage.do(watcher, lambda actor: actor.context.watch(far))
+    stage.do(watcher, lambda actor: actor.context.ask(far, "?", then=answers.append))
+    guarded.tell(NodeGone("elsewhere", "elsewhere is gone"))
+    assert book == answers == []
+    guarded.tell(NodeGone("there", "there is gone"))
+    stage.turn()
+    assert book == [Terminated(far, TerminationReason.NODE_LOST, "there is gone")]
+    assert [repr(answer) for answer in answers] == ["NodeUnreachableError('there is gone')"]
