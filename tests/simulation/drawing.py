@@ -133,7 +133,9 @@ def _draw_run_s(random: Random, style: Style) -> float:
     if style is not Style.UNWINDS and random.random() < 0.3:
         return random.choice((0.1, 1.0))
     typical_s = random.choice((0.00002, 0.0002, 0.001, 0.001, 0.005, 0.02))
-    return typical_s * (0.5 + random.random()) if random.random() < 0.98 else 0.5
+    return (
+        typical_s * (0.5 + random.random()) if random.random() < 0.98 else random.choice((0.3, 1.0))
+    )
 
 
 def _draw_endings(random: Random, kinds: tuple[str, ...]) -> tuple[Ending, ...]:

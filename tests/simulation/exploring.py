@@ -63,6 +63,8 @@ class Scenario(NamedTuple):
     """How many of the workers are there when the tasks are submitted; the others come later."""
     timers: bool = False
     """Those due within `SOON_S` may also come before all else."""
+    endless: bool = False
+    """Its first task never ends; it is the only one."""
     short: bool = False
     """It takes a few seconds."""
 
@@ -154,6 +156,14 @@ SCENARIOS: Final = (
     ),
     # --- recall ---------------------------------------------------------------------------------
     Scenario("recall", (task(), task()), ready=1, timers=True),
+    Scenario(
+        "recall from behind what never ends",
+        (task(Ending.NEVER), task()),
+        ready=1,
+        timers=True,
+        endless=True,
+        short=True,
+    ),
     Scenario("recall and cancel", (task(), task()), (cancel(1),), ready=1, timers=True),
     Scenario("recall and death", (task(), task()), (kill(0),), ready=1, timers=True),
     # --- retry ----------------------------------------------------------------------------------
@@ -215,6 +225,7 @@ class SmallWorld(World):
 
     def __init__(self, scenario: Scenario, rows: dict[str, None], sim: Simulation) -> None:
         """Bring the scenario to the moment at which all its tasks have been submitted."""
+        self._scenario = scenario
         options = Options(workers=scenario.workers, clients=1, delays=CALM, start_s=0.0)
         super().__init__(Script(options=options, tasks=scenario.tasks, ops=()), 0, sim=sim)
         scheduler = self.main.actor(self.scheduler)
@@ -233,6 +244,11 @@ class SmallWorld(World):
 
     def check_end(self) -> None:
         """Nothing is left to happen: all has ended well, and nothing is left behind."""
+        if self._scenario.endless:
+            waiting = [future for future in self.clients[0].futures.values() if not future.done()]
+            if len(waiting) > 1:
+                self.truth.fail("recall", f"{waiting[1]!r} waits for what never ends")
+            return
         for client in self.clients:
             check_at_end(client)
         rest.check_idle(self)

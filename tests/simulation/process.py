@@ -246,6 +246,12 @@ class SimProcess(Steps):
         is_claimed = self.stage is Stage.CLAIMED and self._task is not None
         return is_claimed and self._task.task_id == task_id  # type: ignore[union-attr]
 
+    def ignores_stop(self, task_id: int) -> bool:
+        """Whether it runs the task, and was not told to stop it."""
+        if self.stage is not Stage.RUNNING or self._run is None or self._run.task_id != task_id:
+            return False
+        return self._wish != self._running and self._doom is None
+
     @property
     def has_claims(self) -> bool:
         """Whether tasks are here that have not begun."""

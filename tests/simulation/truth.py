@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NoReturn
 
 from actors.testkit.simulation import InvariantError
-from scaler.limits import BLAMELESS_LOSSES, EXECUTOR_VAIN_DEATHS
+from scaler.limits import BLAMELESS_LOSSES, EXECUTOR_VAIN_DEATHS, MEMORY_CHECK_S
 from scaler.protocol.tasks import RowStatus, Task, TaskRow
 from tests.simulation.plans import FINAL, Ending, Style, TaskPlan
 
@@ -336,8 +336,13 @@ class Truth:
             limit_s = min(limit_s, max(run.began_s, task.submitted_s + policy.deadline_s))
         unwinds = task.plan.style is Style.UNWINDS and task.forced_s == math.inf
         stop_s = self.quick_stop_s if unwinds else self.stop_s
-        if run.ended_s > limit_s + stop_s and run.ended_s < self.broken_s:
+        if run.ended_s >= self.broken_s:
+            return
+        if run.ended_s > limit_s + stop_s:
             self.fail("timeout", f"it ran until {run.ended_s}, long after {limit_s}: {task}")
+        is_large = 0 < self.memory_limit_bytes < task.plan.rss_bytes
+        if is_large and run.ended_s > run.began_s + MEMORY_CHECK_S + self.quick_stop_s:
+            self.fail("memory", f"it ran for long above the limit: {task}")
 
     def _may_be_stopped(self, run: Run) -> bool:
         """Whether somebody wants the run to end: a user, the end of one, or one of its limits."""

@@ -16,6 +16,7 @@ from scaler.protocol.tasks import (
     CLIENT_SHIFT,
     GetStatus,
     SchedulerStatus,
+    TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDropped,
@@ -283,6 +284,10 @@ class World:
                 self.truth.told(row)
         elif kind is DeadlineDue or kind is RetryDue:
             check_timer(self.clients[message.task_id >> CLIENT_SHIFT], message.task_id)
+        elif kind is TaskCancel and message.force and event.target is not None:
+            executor = self.truth.alive.get(event.target.name)
+            if executor is not None and executor.ignores_stop(message.task_id):
+                self.truth.fail("grace", f"{executor} was not told to stop {message.task_id}")
         elif kind is TaskStarted:
             self.truth.started(message.task_ids)
         if self.resolved:

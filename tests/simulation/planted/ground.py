@@ -36,15 +36,15 @@ GROUND: Final = (
         "            for watcher in ():\n",
     ),
     Mutant(
-        "what an actor owes when it ends stays unanswered",
+        "who watches an actor is not told of its end",
         _CORE + "cell.py",
-        "        for reply in list(self.deferred.values()):\n            reply.fail",
-        "        for reply in ():\n            reply.fail",
+        "            watcher.deliver(Envelope(terminated, self.ref))\n",
+        "            pass\n",
     ),
     Mutant(
-        "a timer that is set anew fires twice",
-        _CORE + "timers.py",
-        "            if cell.timers.get(key, (0,))[0] == serial:\n                return due_s\n",
-        "            if key in cell.timers:\n                return due_s\n",
+        "an ask that was answered stays open",
+        _CORE + "asks.py",
+        "        return self._open.pop(number, None)\n",
+        "        return self._open.get(number)\n",
     ),
 )

@@ -90,21 +90,9 @@ LIMITS: Final = (
         "TaskStarted(tuple(worker.ledger.ordinals))",
     ),
     Mutant(
-        "nothing is taken back from behind a long task",
-        _WORKER + "watch.py",
-        "        if runs_s < patience_s:\n",
-        "        if runs_s < patience_s * 1e9:\n",
-    ),
-    Mutant(
         "an executor above its memory limit goes on",
         _WORKER + "recycling.py",
         "        if rss_bytes > self._max_bytes:\n",
         "        if rss_bytes > 2 * self._max_bytes:\n",
-    ),
-    Mutant(
-        "who inherits memory is blamed for it",
-        _WORKER + "recycling.py",
-        "self._worker.kill(text, blameless=self._inherited)",
-        "self._worker.kill(text)",
     ),
 )
