@@ -17,16 +17,19 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from actors import LocalMessage
+from actors.messages import Envelope
 from actors.testkit import CounterexampleError, Exploration, Simulation, explore
 from scaler.protocol.tasks import DEFAULT_POLICY, TaskPolicy
 from scaler.scheduler.records import TaskRecord
 from scaler.scheduler.transitions import TRANSITIONS, TaskEvent
 from tests.simulation import rest
 from tests.simulation.drawing import CALM
+from tests.simulation.host import SimHost
 from tests.simulation.plans import (
     Cancel,
     Close,
@@ -220,8 +223,18 @@ class Covered(msgspec.Struct, frozen=True):
         return f"{self.scenario}: {self.result or self.failure}"
 
 
+class SmallHost(SimHost):
+    """A host on which the worker's thread handles at once what it has read."""
+
+    def pass_on(self, own: Any, event: LocalMessage) -> None:
+        """Tell a worker of its executor, within the turn."""
+        own.arrive(Envelope(event, own))
+
+
 class SmallWorld(World):
     """A world in which it does not count how long things take."""
+
+    host_type = SmallHost
 
     def __init__(self, scenario: Scenario, rows: dict[str, None], sim: Simulation) -> None:
         """Bring the scenario to the moment at which all its tasks have been submitted."""

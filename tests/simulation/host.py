@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors import ActorRef, LaunchError, LocalMessage
@@ -46,9 +47,12 @@ class SimHost:
             self.truth.marks["an executor was not launched"] += 1
             self.truth.failed_starts[worker] += 1
             raise LaunchError("by plan")
-        # From the node's own thread, so not through the network.
         own: ActorRef = tell.__self__  # type: ignore[attr-defined]
-        return self.start(number, worker, lambda event: self.sim.tell(own, event, own))
+        return self.start(number, worker, partial(self.pass_on, own))
+
+    def pass_on(self, own: ActorRef, event: LocalMessage) -> None:
+        """Tell a worker of its executor; from the node's own thread, so not through the network."""
+        self.sim.tell(own, event, own)
 
     def start(self, number: int, worker: str, tell: Callable[[LocalMessage], None]) -> SimExecutor:
         """Start an executor whose events go to `tell`."""

@@ -58,6 +58,8 @@ class World:
         clients: by number, from 0.
     """
 
+    host_type = SimHost
+
     def __init__(
         self,
         script: Script,
@@ -89,7 +91,9 @@ class World:
         self.host_nodes = (
             [self.sim.node(f"host-{n}") for n in range(options.hosts)] if many else [self.main]
         )
-        self.hosts = [SimHost(self.sim, node, options, self.truth) for node in self.host_nodes]
+        self.hosts = [
+            self.host_type(self.sim, node, options, self.truth) for node in self.host_nodes
+        ]
         self.workers = [self._spawn_worker(number) for number in range(options.workers)]
         watched = (self.scheduler, *self.workers)
         self.main.spawn(Overseer, self.break_off, watched, None, name="overseer")
