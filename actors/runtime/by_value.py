@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import io
 import pickle
+import types
 import weakref
+from collections import ChainMap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -37,7 +39,11 @@ def _pickler_class() -> Callable[..., pickle.Pickler]:
     import cloudpickle
 
     class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
-        """cloudpickle that knows how to take a struct class apart."""
+        """cloudpickle that knows how to take a struct class apart, and keeps names of files."""
+
+        dispatch_table: ClassVar[Any] = ChainMap(
+            {types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table
+        )
 
         def reducer_override(self, value: Any) -> Any:
             reduced = super().reducer_override(value)
@@ -45,6 +51,17 @@ def _pickler_class() -> Callable[..., pickle.Pickler]:
             return _reduce_struct_class(value) if by_value else reduced
 
     return ByValuePickler
+
+
+def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
+    """Keep the name of the file: since 3.1.3 cloudpickle drops it, and tracebacks need it."""
+    from cloudpickle.cloudpickle import _code_reduce
+
+    return _make_code, (code.co_filename, _code_reduce(code)[1])
+
+
+def _make_code(file_name: str, arguments: tuple[Any, ...]) -> types.CodeType:
+    return types.CodeType(*arguments).replace(co_filename=file_name)
 
 
 def _reduce_struct_class(kind: Any) -> tuple[Any, ...]:

@@ -10,10 +10,11 @@ import functools
 import io
 import pickle
 import sys
+import types
 import weakref
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 _home: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes of this process that were sent by value."""
@@ -85,10 +86,14 @@ def _pickler_class() -> Callable[..., pickle.Pickler]:
     import cloudpickle
 
     class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
-        """cloudpickle, with two repairs: cached functions, and classes that come home.
+        """cloudpickle, with repairs: cached functions, classes that come home, names of files.
 
         A class that came by value goes back by its number: it is there already.
         """
+
+        dispatch_table: ClassVar[Any] = ChainMap(
+            {types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table
+        )
 
         def reducer_override(self, value: Any) -> Any:
             if isinstance(value, type) and value in _received:
@@ -107,6 +112,17 @@ def _pickler_class() -> Callable[..., pickle.Pickler]:
             return reduced
 
     return ByValuePickler
+
+
+def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
+    """Keep the name of the file: since 3.1.3 cloudpickle drops it, and tracebacks need it."""
+    from cloudpickle.cloudpickle import _code_reduce
+
+    return _make_code, (code.co_filename, _code_reduce(code)[1])
+
+
+def _make_code(file_name: str, arguments: tuple[Any, ...]) -> types.CodeType:
+    return types.CodeType(*arguments).replace(co_filename=file_name)
 
 
 def _make_cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:

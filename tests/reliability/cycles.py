@@ -175,12 +175,13 @@ def given_up_at_the_start(draws: random.Random) -> tuple[float, float]:
 
 
 def dropped(draws: random.Random) -> tuple[float, float]:
+    process, threads = psutil.Process(), threading.active_count()
+    children = len(process.children())  # others' too: a test may have a kernel of a notebook
     started = Started(draws)
     started.client.submit(time.sleep, 60)
     start_s, watch = started.start_s, Stopwatch()
-    threads = threading.active_count()
     del started
-    _until(lambda: threading.active_count() < threads and not psutil.Process().children())
+    _until(lambda: threading.active_count() == threads and len(process.children()) == children)
     return start_s, watch.lap()
 
 

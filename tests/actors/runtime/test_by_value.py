@@ -100,6 +100,11 @@ def test_what_cannot_be_pickled_says_so():
         dumps_by_value(threading.Lock())
 
 
+def test_what_travels_by_value_keeps_the_name_of_its_file():
+    arrived = pickle.loads(dumps_by_value(lambda: 0))
+    assert arrived.__code__.co_filename == __file__
+
+
 def test_a_child_node_that_was_stopped_has_exited_by_itself():
     with ActorSystem() as system:
         node = system.start_node("child")

@@ -107,3 +107,11 @@ def test_a_class_changed_at_home_is_changed_where_it_was_received(
     assert (old.sides, old.name()) == (4, "changed")
     again = pickle.loads(dumps_by_value(new))
     assert type(again) is type(new)
+
+
+def test_what_travels_by_value_keeps_the_name_of_its_file() -> None:
+    def outer() -> Callable[[], int]:
+        return lambda: 0
+
+    arrived = pickle.loads(dumps_by_value(outer))
+    assert arrived.__code__.co_filename == arrived().__code__.co_filename == __file__
