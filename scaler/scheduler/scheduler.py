@@ -71,6 +71,12 @@ class Scheduler(Actor):
         self._awaiting: list[DeferredReply] = []
         self._told: dict[int, ClientEntry] = {}
 
+    def on_stop(self) -> None:
+        """Cut records and workers apart: the garbage collector does not see records."""
+        for worker in self.workers.values():
+            worker.outstanding.clear()
+        self.records.clear()
+
     # --- clients ----------------------------------------------------------------------------
 
     @handles(ClientConnect)

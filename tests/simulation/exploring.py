@@ -16,6 +16,7 @@ import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -246,6 +247,7 @@ class SmallWorld(World):
         while len(scheduler.workers) < ready or not scheduler.clients:
             sim.step()
         scheduler.apply = partial(_note_row, rows, scheduler.apply)
+        self._forget_tasks = scheduler.on_stop
         self._do(Submit(at_s=0.0, client=0, tasks=tuple(range(len(scenario.tasks)))))
         for act in scenario.acts:
             sim.plan(0.0, type(act).__name__, partial(self._do, act))
@@ -254,6 +256,12 @@ class SmallWorld(World):
     def slack_s(self) -> float:
         """Anything may take any time."""
         return math.inf
+
+    def discard(self) -> None:
+        """It is not needed any more: cut what the garbage collector does not see."""
+        self._forget_tasks()
+        for client in self.clients:
+            client.submissions.waiting.clear()
 
     def check_end(self) -> None:
         """Nothing is left to happen: all has ended well, and nothing is left behind."""
@@ -293,6 +301,7 @@ def explore_one(
             max_seconds=max_seconds,
             any_timers=SOON_S if scenario.timers else False,
             expect_failures=may_fail,
+            discard=SmallWorld.discard,
         )
     except CounterexampleError as error:
         return Covered(scenario.name, None, str(error), tuple(rows))
@@ -314,8 +323,10 @@ def explore_many(
     """
     end_s = time.monotonic() + max_seconds
     tried = [(scenario, max_states, end_s) for scenario in scenarios]
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_explore_until, tried)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn) as pool:  # a process that dies is an error there
+        for found in as_completed([pool.submit(_explore_until, one) for one in tried]):
+            yield found.result()
 
 
 def _explore_until(tried: tuple[Scenario, int, float]) -> Covered:

@@ -8,6 +8,7 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from statistics import median
 
 import msgspec
@@ -127,14 +128,18 @@ class Totals:
 
 
 def run_many(seeds: Iterable[int], jobs: int) -> Iterator[Outcome]:
-    """Run seeds, and yield what each came to; in any order, if `jobs` is more than 1."""
+    """Run seeds, and yield what each came to, in their order."""
     if jobs <= 1:
         for chunk in _chunks(seeds):
             yield from _run_chunk(chunk)
         return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for outcomes in pool.imap_unordered(_run_chunk, _chunks(seeds)):
-            yield from outcomes
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn) as pool:  # a process that dies is an error there
+        try:
+            for outcomes in pool.map(_run_chunk, _chunks(seeds)):
+                yield from outcomes
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _chunks(seeds: Iterable[int]) -> Iterator[list[int]]:

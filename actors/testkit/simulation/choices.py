@@ -137,6 +137,12 @@ class Choices(Agenda):
             self.now_s = max(self.now_s, choice.at_s)
         return None, None, choice.function
 
+    def clear(self) -> None:
+        """Forget all that is to come."""
+        self._lanes.clear()
+        self._calls.clear()
+        self._notices.clear()
+
     def _may_notice(self, notice: Notice) -> bool:
         return not any(
             lane.ref.core is notice.core and lives_on(notice.lost, lane.source)

@@ -58,6 +58,7 @@ def explore(
     any_timers: bool | float = False,
     independent_nodes: bool = False,
     expect_failures: bool | Callable[[ActorRef, Exception], bool] = False,
+    discard: Callable[[W], None] | None = None,
 ) -> Exploration:
     """Try all orders in which messages, callbacks and crashes may come.
 
@@ -82,6 +83,9 @@ def explore(
         independent_nodes: promise that actors and models of different nodes share nothing, and
             that `check` does not mind the order of what different nodes do. Saves time.
         expect_failures: as for `Simulation`.
+        discard: called with what `build` returned when it is not needed any more. Some hundred
+            systems are made each second: if a cycle through structs with `gc=False` may be left in
+            yours, which Python cannot free, cut it here.
 
     Raises:
         CounterexampleError: a check or an actor failed; it says after which steps.
@@ -89,6 +93,7 @@ def explore(
     search = _Search(build, check, check_end, fingerprint, any_timers, expect_failures)
     search.independent_nodes = independent_nodes
     search.describe = describe or state_of
+    search.discard = discard
     collects = gc.isenabled()
     gc.disable()  # each step back leaves a whole world: it is cleared away by the search itself
     try:
@@ -167,6 +172,7 @@ class _Search:
         self._expect_failures = expect_failures
         self.independent_nodes = False
         self.describe: Callable[[Any], Any] = state_of
+        self.discard: Callable[[Any], None] | None = None
         self._starts = 0
         self._seen: dict[bytes, frozenset[str]] = {}
         self._frames: list[_Frame] = []
@@ -209,6 +215,8 @@ class _Search:
         return result
 
     def _start(self) -> None:
+        if self._starts:
+            self._let_go()
         self._starts += 1
         if self._starts % _STARTS_PER_COLLECTION == 0:
             gc.collect(1)  # what is left of the worlds before
@@ -219,6 +227,17 @@ class _Search:
         self._agenda.cores = self._sim.network.cores
         self._world = self._build(self._sim)
         self._sim.settle()
+
+    def _let_go(self) -> None:
+        """Cut the cycles of the last world that lead through messages: `gc` does not see those."""
+        self._agenda.clear()
+        for core in self._sim.network.cores.values():
+            for number in core.asks.all():
+                core.asks.take(number)
+            for cell in core.cells.values():
+                cell.mailbox.queue.clear()
+        if self.discard is not None:
+            self.discard(self._world)
 
     def _step(self, index: int) -> None:
         self._agenda.chosen = index

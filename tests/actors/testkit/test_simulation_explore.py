@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -239,6 +241,25 @@ def test_a_search_ends_at_its_bounds_and_says_so() -> None:
         assert covered.states <= 10
         assert str(covered).endswith("stopped at a bound")
     assert str(explore(two_pairs)).startswith("25 states, 40 transitions, 1 ends, depth 8, ")
+
+
+def test_what_was_tried_is_freed_messages_on_their_way_included() -> None:
+    made: list[weakref.ref[Sink]] = []
+    discarded = []
+
+    def build(sim: Simulation) -> Sink:
+        node = sim.node("sink")
+        sink = node.spawn(Sink, name="sink")
+        for name in "ab":
+            sim.node(name).spawn(Source, sink, 2, name=name)
+        made.append(weakref.ref(node.actor(sink)))
+        return node.actor(sink)  # type: ignore[no-any-return]
+
+    explore(build, discard=lambda sink: discarded.append(len(sink.got)))
+    gc.collect()
+    assert len(made) > 5
+    assert len(discarded) == len(made) - 1, "all but the last, which goes with the search"
+    assert [sink for sink in made if sink() is not None] == []
 
 
 def test_a_state_is_made_of_values_not_of_identities() -> None:

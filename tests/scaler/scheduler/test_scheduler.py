@@ -547,3 +547,16 @@ def test_the_status_counts_what_is_there(desk):
         workers=(WorkerStatus("w1", 2, 2 * EXPECTED_US), WorkerStatus("w2", 0, 0)),
         clients=2,
     )
+
+
+def test_a_scheduler_that_ends_holds_no_task_any_more(desk):
+    desk.connect()
+    desk.add_worker()
+    desk.submit(*range(1, AT_ONCE + 10))
+    scheduler = desk.kit.actor
+    (worker,) = scheduler.workers.values()
+    held = next(iter(worker.outstanding.values()))
+    assert (held.worker, len(scheduler.records)) == (worker, AT_ONCE + 9)
+    desk.kit.stop()
+    assert not worker.outstanding, "the two refer to each other, and only one is the collector's"
+    assert not scheduler.records
