@@ -90,6 +90,17 @@ class Attempts:
         else:
             scheduler.deliver(record, waiting, row)
 
+    def lose(self, worker: WorkerEntry, record: TaskRecord, cause: str) -> None:
+        """Nobody answers for a task any more. Whether it has begun is not known."""
+        scheduler = self._scheduler
+        if record.state is not TaskState.CANCELING:
+            row = fault_row(record.task, RowStatus.LOST, cause, scheduler.context.now())
+            self.end(worker, record, row)
+            return
+        waiting = record.cancels
+        if scheduler.apply(record, TaskEvent.CANCEL_MISSED):
+            scheduler.cancels.confirm(record, waiting, TaskCancelConfirmType.CancelNotFound)
+
     def put_back(self, record: TaskRecord) -> None:
         """Queue a task again, before all others: it has waited longest."""
         self._scheduler.placement.put_back(record)

@@ -218,7 +218,7 @@ class Scheduler(Actor):
             worker.credit = 0  # no more tasks
             cause = f"on {worker.name}, which has ended: {message.cause or message.reason.value}"
             for record in reversed(list(worker.outstanding.values())):
-                self._lose(worker, record, cause)
+                self.attempts.lose(worker, record, cause)
         for client in list(self.clients.values()):
             if client.ref == message.ref:
                 self.departures.dismiss(client, None, 0.0)
@@ -254,16 +254,6 @@ class Scheduler(Actor):
             self.attempts.forget(record)
         if client.leaving is not None:
             self.departures.farewell(client)
-
-    def _lose(self, worker: WorkerEntry, record: TaskRecord, cause: str) -> None:
-        """Nobody answers for a task any more. Whether it has begun is not known."""
-        if record.state is not TaskState.CANCELING:
-            row = fault_row(record.task, RowStatus.LOST, cause, self.context.now())
-            self.attempts.end(worker, record, row)
-            return
-        waiting = record.cancels
-        if self.apply(record, TaskEvent.CANCEL_MISSED):
-            self.cancels.confirm(record, waiting, TaskCancelConfirmType.CancelNotFound)
 
     def _fail(self, record: TaskRecord, text: str) -> None:
         """End a task by a bug of ours, whatever its state."""
