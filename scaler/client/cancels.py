@@ -190,3 +190,14 @@ def crossed(force: bool, cancel_finished: bool) -> tuple[CancelOutcome, bool]:
     if not force:
         return CancelOutcome.FAILED, True
     return CancelOutcome.RESULT, not cancel_finished
+
+
+def give_up(futures: Iterable[ScalerFuture], force: bool) -> None:
+    """Nobody answered a cancel, not even too late: decide here what each future is.
+
+    One that is open is cancelled, truthfully unanswered. One that was done before anybody looked
+    at the request is given up as if it had been done when that was made, if it was forceful.
+    """
+    for future in futures:
+        if not future.set_cancel_confirmed(CancelOutcome.TIMEOUT) and force:
+            future.cancel_done()

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from actors import ActorRef, ActorsError, WouldDeadlockError
 from scaler.client.callbacks import CallbackThread
-from scaler.client.cancels import CancelFutures
+from scaler.client.cancels import CancelFutures, give_up
 from scaler.client.chunking import ItemTimes
 from scaler.client.credit import Credit
 from scaler.client.future import ScalerFuture
 from scaler.client.future_manager import ClientFutureManager, CloseManager
 from scaler.client.notebook import future_factory
-from scaler.client.outcome import CancelOutcome
 from scaler.client.output import OutputThread
 from scaler.client.references import references
 from scaler.client.submissions import Submission, Submissions
@@ -143,7 +142,7 @@ class ClientSession:
             try:
                 answer.result(timeout_s + _REPLY_MARGIN_S)
             except (ActorsError, TimeoutError):
-                self._give_up(futures)
+                give_up(futures, force)
         return [future.cancelled() for future in futures]
 
     async def acancel(
@@ -157,7 +156,7 @@ class ClientSession:
             try:
                 await asyncio.wait_for(asyncio.wrap_future(answer), timeout_s + _REPLY_MARGIN_S)
             except (ActorsError, TimeoutError):
-                self._give_up((future,))
+                give_up((future,), force)
         return future.cancelled()
 
     def cancel_soon(self, future: ScalerFuture, force: bool, grace_s: float | None) -> None:
@@ -193,13 +192,8 @@ class ClientSession:
         try:
             return self.manager.ask(request, timeout_s + _REPLY_MARGIN_S)
         except ActorsError:
-            self._give_up(futures)  # the cluster was closed under us
+            give_up(futures, force)  # the cluster was closed under us
             return None
-
-    def _give_up(self, futures: Sequence[ScalerFuture]) -> None:
-        """Nobody answers: the futures are cancelled here, truthfully unanswered."""
-        for future in futures:
-            future.set_cancel_confirmed(CancelOutcome.TIMEOUT)
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:

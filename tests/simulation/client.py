@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors import ActorsError, AskFuture
-from scaler.client.cancels import CancelFutures
+from scaler.client.cancels import CancelFutures, give_up
 from scaler.client.credit import Credit
 from scaler.client.future import CancelOutcome, ScalerFuture
 from scaler.client.future_manager import ClientFutureManager, CloseManager
@@ -162,7 +162,7 @@ class SimClient:
         try:
             answer = self.manager.ask(request, op.timeout_s + REPLY_MARGIN_S)
         except ActorsError:
-            self._give_up(own)
+            give_up(own, op.force)
             self._returned(call, own, None)
         else:
             answer.add_done_callback(partial(self._returned, call, own))
@@ -185,16 +185,12 @@ class SimClient:
         if self.gone:
             return
         if answer is not None and self.world.has_failed(answer):
-            self._give_up(own)
+            give_up(own, call.op.force)
         call.returned_s = self.world.sim.now()
         for future, was_done, _ in call.futures:
             if was_done:
                 future.cancel_done()
         check_cancel(self, call)
-
-    def _give_up(self, futures: Sequence[ScalerFuture]) -> None:
-        for future in futures:
-            future.set_cancel_confirmed(CancelOutcome.TIMEOUT)
 
     def drop(self, places: tuple[int, ...]) -> None:
         """Let futures go."""

@@ -6,6 +6,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
+from scaler.client.cancels import give_up
 from scaler.client.future import CancelOutcome
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.protocol.tasks import (
@@ -500,3 +501,24 @@ def test_a_cancel_never_overtakes_the_submit_of_another_thread(office):
     office.confirm(future)
     assert_cancelled(future, CancelOutcome.CANCELED)
     assert office.is_at_rest()
+
+
+@pytest.mark.parametrize(
+    ("cancel_finished", "force", "outcome"),
+    [
+        (True, True, CancelOutcome.RELEASED),
+        (False, True, CancelOutcome.FINISHED),
+        (True, False, None),
+        (False, False, None),
+    ],
+)
+def test_a_future_that_ended_while_nobody_answered_its_cancel(
+    session, cancel_finished, force, outcome
+):
+    session.cancel_finished = cancel_finished
+    future, still_open = session.future(), session.future()
+    future.set_result_ready(session.row("value"))
+    give_up([future, still_open], force)
+    assert_cancelled(still_open, CancelOutcome.TIMEOUT)
+    assert future.cancel_outcome is outcome
+    assert future.cancelled() is (outcome is CancelOutcome.RELEASED)
