@@ -59,6 +59,10 @@ EXECUTOR_START_FAILURES: Final = 5
 EXECUTOR_START_PAUSES_S: Final = (0.0, 0.01, 0.05, 0.2)
 """Wait after each of these before the next is started."""
 
+EXECUTOR_KILL_S: Final = 15.0
+"""From SIGKILL until an executor counts as one that cannot be killed: it hangs in the kernel.
+Longer than `actors.limits.LAUNCHER_SILENT_S`: a launcher that stands still tells of no death."""
+
 EXECUTOR_VAIN_DEATHS: Final = 3
 """Executors of one worker that may die in a row with tasks at hand and none begun: what kills them
 is taken for one of these (too large to be received), and they are sent one by one from then on."""

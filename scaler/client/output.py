@@ -30,10 +30,13 @@ class OutputThread:
         self._name = name
         self._lock = Lock()
         self._writer: _Writer | None = None
+        self._is_closed = False
 
     def show(self, future: ScalerFuture, output: TaskOutput) -> None:
         """Write an output soon, where the task was submitted (a notebook: that cell)."""
         with self._lock:
+            if self._is_closed:
+                return  # of a close that nobody answered: the task may go on for a while
             writer = self._running()
             if isinstance(future, CellFuture):
                 writer.put(lambda: future.context.run(writer.write, output))
@@ -43,13 +46,17 @@ class OutputThread:
     def after(self, then: _Work) -> None:
         """Call `then` when all that was shown before has been written."""
         with self._lock:
-            writer = self._running()
-            writer.put(writer.flush)
-            writer.put(then)
+            if not self._is_closed:
+                writer = self._running()
+                writer.put(writer.flush)
+                writer.put(then)
+                return
+        then()
 
     def close(self, timeout_s: float) -> None:
-        """Write what is left, for at most `timeout_s`, and end the thread."""
+        """Write what is left, for at most `timeout_s`, end the thread, and show nothing more."""
         with self._lock:
+            self._is_closed = True
             writer, self._writer = self._writer, None
         if writer is not None:
             writer.put(None)

@@ -124,7 +124,8 @@ class TaskRow(Message, frozen=True, gc=False, array_like=True):
     unclean: bool = False
     """It left threads, processes or a half-done import behind: the executor must be replaced."""
     final: bool = False
-    """`FAILED` by an exception for which the task's policy wants no retry."""
+    """It must not be tried again: `FAILED` by an exception for which its policy wants no retry, or
+    `WORKER_DIED`, and the process is still there."""
 
 
 class TaskResult(Message, frozen=True):
@@ -235,6 +236,8 @@ class WorkerStatus(Message, frozen=True):
     """Tasks sent and not answered."""
     load_us: int
     """Their expected run time together, microseconds."""
+    credit: int
+    """Tasks that may be sent to it; 0: it is out of use."""
 
 
 class SchedulerStatus(Message, frozen=True):
@@ -251,8 +254,8 @@ class SchedulerStatus(Message, frozen=True):
 
 
 class WorkerConnect(Message, frozen=True):
-    """Worker to scheduler: I take tasks now."""
+    """Worker to scheduler: I take tasks now. Told again when the number changes."""
 
     worker: str
     credit: int
-    """Tasks that may be outstanding here, an absolute number."""
+    """Tasks that may be outstanding here, an absolute number; 0: none for now."""

@@ -162,9 +162,9 @@ class Attempts:
         is_last = blamed >= policy.max_attempts or past.blameless >= BLAMELESS_LOSSES
         if record.state is TaskState.CANCELING:
             return TaskEvent.DIED, row
-        if not is_last and policy.max_attempts > 1:
+        if not is_last and policy.max_attempts > 1 and not row.final:
             return TaskEvent.LOST, row
-        text = death_story(record, past)
+        text = death_story(record, past, is_final=row.final)
         return TaskEvent.DIED, self._told(record, RowStatus.WORKER_DIED, text, row)
 
     def _told(self, record: TaskRecord, status: RowStatus, text: str, row: TaskRow) -> TaskRow:

@@ -245,7 +245,8 @@ def status_of(
         running=states.count(TaskState.RUNNING),
         canceling=states.count(TaskState.CANCELING),
         workers=tuple(
-            WorkerStatus(worker.name, len(worker.outstanding), worker.load_us) for worker in workers
+            WorkerStatus(worker.name, len(worker.outstanding), worker.load_us, worker.credit)
+            for worker in workers
         ),
         clients=clients,
     )

@@ -138,16 +138,19 @@ class Scheduler(Actor):
 
     @handles(WorkerConnect)
     def on_worker_connect(self, message: WorkerConnect) -> None:
-        """A worker takes tasks from now on."""
+        """A worker takes tasks from now on, or another number of them."""
         ref = self.context.sender
-        if ref is not None and ref not in self.workers:
-            worker = WorkerEntry(message.worker, ref, message.credit)
-            self.workers[ref] = worker
+        if ref is None:
+            return
+        worker = self.workers.get(ref)
+        if worker is None:
+            worker = self.workers[ref] = WorkerEntry(message.worker, ref, message.credit)
             self.context.watch(ref)
-            self.placement.admit(worker)
-            for reply in self._awaiting:
-                reply.send(None)
-            self._awaiting.clear()
+        worker.credit = message.credit
+        self.placement.admit(worker)
+        for reply in self._awaiting:
+            reply.send(None)
+        self._awaiting.clear()
 
     @handles(AwaitWorker)
     def on_await_worker(self, message: AwaitWorker) -> None:

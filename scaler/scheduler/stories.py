@@ -13,14 +13,22 @@ if TYPE_CHECKING:
     from scaler.scheduler.records import TaskPast, TaskRecord
 
 
-def death_story(record: TaskRecord, past: TaskPast) -> str:
-    """Each attempt of a task that was lost with its executor, and how."""
+def death_story(record: TaskRecord, past: TaskPast, *, is_final: bool = False) -> str:
+    """Each attempt of a task that was lost with its executor, and how.
+
+    Args:
+        record: the task.
+        past: what it went through.
+        is_final: the last one may still hold what it held: it must not be tried again.
+    """
     policy = record.task.policy or DEFAULT_POLICY
     times = "once" if len(past.losses) == 1 else f"{len(past.losses)} times"
     attempts = "attempt is" if policy.max_attempts == 1 else "attempts are"
     bound = f"{policy.max_attempts} {attempts} allowed (`max_attempts`)"
     if past.blameless >= BLAMELESS_LOSSES:
         bound = f"{BLAMELESS_LOSSES} losses by nobody's fault are too many"
+    if is_final:
+        bound = "it is not run again while the last one is there"
     head = f"{_title(record)} lost its executor {times}; {bound}"
     return "\n".join((head, *past.losses))
 

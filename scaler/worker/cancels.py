@@ -133,6 +133,13 @@ class Cancels:
             return None if order.replies else row
         return self._stopped(order, row, "it unwound after the interrupt")
 
+    def give_up(self, ordinal: int) -> CancelOrder | None:
+        """Tell who asked for it that a task cannot be stopped; return what there was to stop it."""
+        order = self._close(ordinal)
+        if order is not None:
+            _confirm(order, TaskCancelConfirmType.CancelFailed)
+        return order
+
     def end_all(self, cause: str, ran_s: float, *, by_us: bool) -> None:
         """The executor is gone, and with it all that was to be stopped.
 

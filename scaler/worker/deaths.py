@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from scaler.limits import EXECUTOR_VAIN_DEATHS
-from scaler.protocol.tasks import RowStatus
+from actors import LocalMessage
+from scaler.limits import EXECUTOR_KILL_S, EXECUTOR_VAIN_DEATHS
+from scaler.protocol.tasks import RowStatus, TaskRow
+from scaler.protocol.timeouts import pack_timeout
+from scaler.worker.ledger import Ledger
 from scaler.worker.rows import attempt_row, death_text
 
 if TYPE_CHECKING:
@@ -28,6 +31,12 @@ class Verdict(msgspec.Struct, frozen=True):
     """What ran there is not to blame."""
 
 
+class KillOverdue(LocalMessage, frozen=True):
+    """An executor that was told to die should be gone by now."""
+
+    number: int
+
+
 def bury(worker: Worker, message: ExecutorExited) -> None:
     """Confirm what was to be stopped, blame what ran, give the rest back: it has not begun.
 
@@ -43,8 +52,9 @@ def bury(worker: Worker, message: ExecutorExited) -> None:
         _log.info("executor %d of %s died: %s", worker.pid, worker.name, cause.partition("\n")[0])
     ordinal = worker.executor.running()
     ran_s = worker.executor.running_for()
+    had_begun = ordinal in worker.ledger.sent
     worker.cancels.end_all(cause, ran_s, by_us=by_us)
-    if ordinal in worker.ledger.sent:
+    if had_begun:
         worker.vain_deaths = 0
     elif worker.ledger.sent and worker.pid and not (worker.dying or blameless):
         worker.vain_deaths += 1
@@ -74,3 +84,48 @@ def _suspect(worker: Worker) -> int:
     worker.give_back_held()  # so that what was sent comes again before it
     (first, *others) = worker.ledger.sent
     return 0 if others or worker.vain_deaths == EXECUTOR_VAIN_DEATHS else first
+
+
+def abandon(worker: Worker) -> None:
+    """The executor was killed and does not die: it hangs in the kernel. End its tasks without it.
+
+    None of them is tried again or confirmed as cancelled: nobody knows what it still holds, or when
+    it will be gone. Until then its slot is out of use.
+    """
+    cause = f"its process {worker.pid} cannot be killed, for {EXECUTOR_KILL_S:g} s now"
+    _log.warning("%s is out of use: %s", worker.name, cause)
+    worker.abandoned = True
+    worker.give_back_held()
+    ordinal, ran_s = worker.executor.running(), worker.executor.running_for()
+    begun = dict.fromkeys(worker.cancels.orders)
+    if ordinal in worker.ledger.sent:
+        begun[ordinal] = None
+    rows = [
+        _row_of_stuck(worker, number, cause, ran_s if number == ordinal else 0.0)
+        for number in begun
+    ]
+    worker.tell_returned(worker.ledger.ordinals)  # a signal is due to it before any of these begin
+    worker.ledger = Ledger()
+    worker.tell_rows(rows)
+    worker.tell_credit(0)
+
+
+def _row_of_stuck(worker: Worker, ordinal: int, cause: str, ran_s: float) -> TaskRow:
+    """Strike a task that cannot be stopped; who asked for that is told so. Return its last row."""
+    order = worker.cancels.give_up(ordinal)
+    task = worker.ledger.strike(ordinal)
+    status = RowStatus.WORKER_DIED
+    payload = death_text(task, worker.executor.item(), cause, worker.name, worker.pid).encode()
+    if order is not None and order.limit is not None:
+        status, payload = RowStatus.TIMED_OUT, pack_timeout(order.limit, cause)
+    row = attempt_row(
+        task,
+        status,
+        payload,
+        now_s=worker.context.now(),
+        ran_s=ran_s,
+        ordinal=ordinal,
+        worker=worker.name,
+        pid=worker.pid,
+    )
+    return msgspec.structs.replace(row, final=True)

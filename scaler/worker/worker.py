@@ -9,14 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice, starmap
 
-from actors import Actor, ActorRef, LaunchError, LocalMessage, handles
-from scaler.errors import ClusterStartError
-from scaler.limits import (
-    EXECUTOR_START_FAILURES,
-    EXECUTOR_START_PAUSES_S,
-    EXECUTOR_VAIN_DEATHS,
-    PREFETCH_TASKS,
-)
+from actors import Actor, ActorRef, LocalMessage, handles
+from scaler.limits import EXECUTOR_KILL_S, EXECUTOR_VAIN_DEATHS, PREFETCH_TASKS
 from scaler.protocol.tasks import (
     TaskCancel,
     TaskResult,
@@ -26,7 +20,7 @@ from scaler.protocol.tasks import (
     WorkerConnect,
 )
 from scaler.worker.cancels import Cancels, GraceOver, SignDue
-from scaler.worker.deaths import Verdict, bury
+from scaler.worker.deaths import KillOverdue, Verdict, abandon, bury
 from scaler.worker.ledger import Entry, Held, Ledger
 from scaler.worker.options import WorkerOptions
 from scaler.worker.port import (
@@ -38,16 +32,13 @@ from scaler.worker.port import (
     NoExecutor,
 )
 from scaler.worker.recycling import Recycling
+from scaler.worker.starts import StartDue, Starts
 from scaler.worker.watch import Tick, Watch
 
 MakeExecutor = Callable[[int, str, Callable[[LocalMessage], None]], ExecutorPort]
 """Starts an executor: its number, its worker's name, where its events go."""
 
 _DEFAULTS = WorkerOptions()
-
-
-class StartDue(LocalMessage, frozen=True):
-    """The pause after an executor that did not start is over."""
 
 
 class Worker(Actor):
@@ -77,7 +68,6 @@ class Worker(Actor):
         self.executor: ExecutorPort = NoExecutor()
         self.pid = 0
         """The executor's, 0 until it is up."""
-        self.start_failures = 0
         self.vain_deaths = 0
         """Executors in a row that died by themselves, with tasks at hand and none begun."""
         self.connected = False
@@ -85,18 +75,21 @@ class Worker(Actor):
         """The executor is sent what comes; otherwise that is held for the next one."""
         self.dying = False
         """The executor was told to die; its slot is free when it was reaped."""
+        self.abandoned = False
+        """It did not die: the slot is out of use."""
         self.verdict = Verdict()
         self.ledger = Ledger()
         self.recycling: Recycling | None = None
         """`None` if the options set no limit."""
         self.held: dict[int, Held] = {}
         """Tasks for the next executor, by task id."""
+        self.starts = Starts(self)
         self.cancels = Cancels(self)
         self.watch = Watch(self)
 
     def on_start(self) -> None:
         """Start an executor; the scheduler is told when it is up."""
-        self._start_executor()
+        self.starts.start()
 
     def on_stop(self) -> None:
         """Give back what has not begun, and kill the executor; its launcher sees to the rest."""
@@ -125,7 +118,9 @@ class Worker(Actor):
     def end_of_turn(self) -> None:
         """Decide the cancels of this run, then send on what was held."""
         self.cancels.decide()
-        if self.held and self.accepting:
+        if self.abandoned:
+            self.give_back_held()
+        elif self.held and self.accepting:
             self._send_held([*islice(self.held, self._room())])
 
     def _room(self) -> int | None:
@@ -223,36 +218,7 @@ class Worker(Actor):
     @handles(StartDue)
     def on_start_due(self, message: StartDue) -> None:
         """Try again."""
-        self._start_executor()
-
-    def _start_executor(self) -> None:
-        self.number += 1
-        self.pid = 0
-        self.dying = False
-        self.verdict = Verdict()
-        self.ledger = Ledger()
-        self.recycling = Recycling(self) if self.options.recycles else None
-        own = self.context.self_ref
-        try:
-            self.executor = self.make_executor(self.number, self.name, own.tell)
-        except (LaunchError, OSError) as error:
-            self._start_again(f"{type(error).__name__}: {error}")
-        else:
-            self.accepting = True
-
-    def _start_again(self, cause: str) -> None:
-        """An executor did not start: try again after a pause, or give up."""
-        self.start_failures += 1
-        if self.start_failures >= EXECUTOR_START_FAILURES:
-            raise ClusterStartError(
-                f"the executor of {self.name} did not start, "
-                f"{self.start_failures} times in a row; the last time: {cause}"
-            )
-        pause_s = EXECUTOR_START_PAUSES_S[self.start_failures - 1]
-        if pause_s:
-            self.context.start_timer("start", pause_s, StartDue())
-        else:
-            self._start_executor()
+        self.starts.start()
 
     def drain(self) -> None:
         """Send nothing more to the executor: it is replaced when it has ended what it began."""
@@ -271,28 +237,40 @@ class Worker(Actor):
             self.verdict = Verdict(cause, blameless)
             self.drain()
             self.executor.kill()
+            self.context.start_timer("kill", EXECUTOR_KILL_S, KillOverdue(self.number))
+
+    @handles(KillOverdue)
+    def on_kill_overdue(self, message: KillOverdue) -> None:
+        """The executor was told to die, long ago."""
+        if message.number == self.number:
+            abandon(self)
 
     @handles(ExecutorUp)
     def on_up(self, message: ExecutorUp) -> None:
         """The executor takes tasks. The first time, so does this worker."""
         if message.number == self.number:
             self.pid = message.pid
-            self.start_failures = 0
-            if not self.connected:
-                self.connected = True
-                self.context.tell(self.scheduler, WorkerConnect(self.name, PREFETCH_TASKS))
+            self.starts.failures = 0
+            if not self.connected or self.abandoned:
+                self.connected, self.abandoned = True, False
+                self.tell_credit(PREFETCH_TASKS)
+
+    def tell_credit(self, tasks: int) -> None:
+        """Tell the scheduler how many tasks this worker takes; the first time, that it is there."""
+        self.context.tell(self.scheduler, WorkerConnect(self.name, tasks))
 
     @handles(ExecutorExited)
     def on_exited(self, message: ExecutorExited) -> None:
         """The executor is gone: confirm what was to be stopped, blame what ran, go on."""
         if message.number != self.number:
             return
+        self.context.cancel_timer("kill")
         bury(self, message)
         self.ledger = Ledger()
         self.executor.close()
         self.executor = NoExecutor()
         self.accepting = False
         if self.pid or message.blameless:
-            self._start_executor()
+            self.starts.start()
         else:
-            self._start_again(message.cause)
+            self.starts.again(message.cause)

@@ -254,6 +254,8 @@ class SimClient:
             self.call_back(future)
 
     def show(self, future: ScalerFuture, output: TaskOutput) -> None:
+        if self.closed:
+            return
         if future.done() and not future.cancelled() and self.broken is None:
             self.world.truth.fail("output", f"{output} comes after the end of {future!r}")
         self.shown[output.task_id] = self.shown.get(output.task_id, 0) + 1

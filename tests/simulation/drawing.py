@@ -51,7 +51,8 @@ def draw_script(seed: int) -> Script:
     ops = _draw_ops(random, options, tasks)
     last_s = max(op.at_s for op in ops)
     faults = _draw_faults(random, options, last_s)
-    return Script(options=options, tasks=tasks, ops=ops, faults=faults)
+    rare = _draw_rare(Random(f"rare {seed}"), tasks)
+    return Script(options=options, tasks=rare, ops=ops, faults=faults)
 
 
 def draw_options(random: Random) -> Options:
@@ -127,6 +128,20 @@ def _draw_task(random: Random, options: Options) -> TaskPlan:
         policy=_draw_policy(random, kinds) if "policies" in kinds else DEFAULT_POLICY,
         watched=random.random() < 0.8,
     )
+
+
+def _draw_rare(random: Random, tasks: tuple[TaskPlan, ...]) -> tuple[TaskPlan, ...]:
+    """Put what happens rarely into some tasks of a few seeds. The others stay as they are."""
+    changed = list(tasks)
+    if random.random() < 0.06:
+        for place in random.sample(range(len(tasks)), random.randint(1, 3)):
+            changed[place] = msgspec.structs.replace(
+                tasks[place], style=Style.IN_C, run_s=random.choice((0.1, 1.0)), stuck_s=30.0
+            )
+    if random.random() < 0.06:
+        place = random.randrange(len(tasks))
+        changed[place] = msgspec.structs.replace(changed[place], kills_receiver=True)
+    return tuple(changed)
 
 
 def _draw_run_s(random: Random, style: Style) -> float:

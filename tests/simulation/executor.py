@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scaler.limits import PREFETCH_TASKS
 from scaler.protocol.tasks import Function, Task
 from tests.simulation.process import SimProcess, Stage
 
@@ -23,6 +24,8 @@ class SimExecutor(SimProcess):
         dropped: Sequence[int] = (),
         forgotten: Sequence[bytes] = (),
     ) -> None:
+        if self.stage is Stage.DEAD and not self.is_vain:
+            self._truth.died_in_vain(self)
         self._functions.update((function.function_id, None) for function in functions)
         for ordinal, task in zip(ordinals, tasks, strict=True):
             if ordinal <= self._last_ordinal:
@@ -31,6 +34,8 @@ class SimExecutor(SimProcess):
                 self._truth.fail("functions", f"{task.task_id} was sent before its function")
             self._last_ordinal = ordinal
             self._bodies[ordinal] = task
+        if len(self._bodies) > PREFETCH_TASKS:
+            self._truth.fail("capacity", f"{len(self._bodies)} tasks wait at {self}")
         for function_id in forgotten:
             self._functions.pop(function_id, None)
         if self.stage is Stage.IDLE and self._step is None:

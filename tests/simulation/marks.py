@@ -29,6 +29,8 @@ SOMETIMES = (
     "an executor was not launched",
     "an executor died with claims",
     "an executor died while its task was being cancelled",
+    "an executor could not be killed",
+    "a task killed who received it",
     "an ask met its deadline",
     # How runs end that do not return.
     "a task ran again",

@@ -97,6 +97,8 @@ class TaskPlan(Plan, frozen=True, kw_only=True):
     """Of its runs, one after the other; the last one holds for all that follow."""
     kills_receiver: bool = False
     """Who receives it dies, before it has begun: it is too large."""
+    stuck_s: float = 0.0
+    """Its process hangs in the kernel: once told to die, it needs so long."""
     prints: int = 0
     items: int = 0
     """Above 0: it is a chunk of so many."""

@@ -7,6 +7,7 @@ the row's way through the pipe, the kill.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -64,6 +65,8 @@ class SimProcess(Steps):
         """What the death is that is on its way."""
         self._base_rss_bytes = self._peak_rss_bytes = BASE_RSS_BYTES
         self._begun = 0
+        self.is_vain = False
+        """It counts as one that died with tasks at hand and none begun."""
         self._after(host.start_delay_s(), self._come_up)
 
     def _rss_bytes(self) -> int:
@@ -221,7 +224,7 @@ class SimProcess(Steps):
 
     def crash(self) -> None:
         """Something outside of the cluster kills it."""
-        if self.stage is not Stage.DEAD:
+        if self.stage is not Stage.DEAD and not self._hangs(self.crash):
             self._die("killed by SIGKILL", None, 9, How.CRASHED)
 
     def lose(self) -> None:
@@ -258,8 +261,24 @@ class SimProcess(Steps):
         return bool(self._bodies) or self.stage is Stage.CLAIMED
 
     def _killed(self) -> None:
-        if self.stage is not Stage.DEAD:
+        if self.stage is not Stage.DEAD and not self._hangs(self._killed):
             self._die("killed by SIGKILL", None, 9, self._doom or How.KILLED)
+
+    def _hangs(self, again: Callable[[], None]) -> bool:
+        """Whether it does not die, for it is in the kernel; then have `again` called."""
+        run = self._run
+        if run is None or run.how is not None or not run.plan.stuck_s:
+            return False
+        now_s = self._sim.now()
+        if run.stuck_s == math.inf:
+            run.stuck_s = now_s
+            self._cancel_step()
+            self._truth.marks["an executor could not be killed"] += 1
+        left_s = run.stuck_s + run.plan.stuck_s - now_s
+        if left_s <= 0:
+            return False
+        self._sim.after(left_s, again)
+        return True
 
     def _die(self, cause: str, code: int | None, signal: int | None, how: How) -> None:
         """The process is gone. What it has written is read before that is told."""

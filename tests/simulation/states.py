@@ -98,10 +98,11 @@ def _worker(worker: Worker) -> Any:
     return (
         worker.number,
         worker.pid > 0,
-        worker.start_failures,
+        worker.starts.failures,
         worker.connected,
         worker.accepting,
         worker.dying,
+        worker.abandoned,
         timeless(worker.verdict),
         [
             (ordinal, entry.task.task_id, entry.task.attempt, entry.due_s < math.inf)

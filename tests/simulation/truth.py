@@ -36,6 +36,9 @@ class How(Enum):
 
 
 ENDED = (How.VALUE, How.RAISED, How.INTERRUPTED)
+RETURNS_MAX = 500
+"""A task that comes back more often goes round in circles."""
+
 BLAMED = (How.DIED, How.CRASHED)
 """Ends of a process that count against the task; one that is stopped is never run again."""
 
@@ -63,6 +66,7 @@ class Run:
         "left_behind",
         "number",
         "plan",
+        "stuck_s",
         "task_id",
         "worker",
     )
@@ -81,12 +85,19 @@ class Run:
         self.ending: Ending = plan.ending(number)
         self.how: How | None = None
         self.interrupted = False
+        self.stuck_s = math.inf
+        """Since when its process should be dead, and hangs in the kernel: it runs no code."""
         self.left_behind = False
         """It has unwound, but a thread or a process of it still runs."""
 
     def __repr__(self) -> str:
         how = "runs" if self.how is None else self.how.value
         return f"run {self.number} on {self.worker} from {self.began_s:.6f}: {how}"
+
+
+def is_stuck(run: Run) -> bool:
+    """Whether its process hangs in the kernel, or did, after it should have been dead."""
+    return run.stuck_s < math.inf
 
 
 class TaskTruth:
@@ -100,6 +111,7 @@ class TaskTruth:
         "place",
         "plan",
         "resolved_s",
+        "returns",
         "runs",
         "submitted_s",
         "task_id",
@@ -115,6 +127,8 @@ class TaskTruth:
         self.runs: list[Run] = []
         self.resolved_s = math.inf
         """When who waits for its future was told."""
+        self.returns = 0
+        """How often it came back without having begun."""
         self.vain: dict[int, None] = {}
         """Attempts that killed who only received it."""
         self.forced_s = math.inf
@@ -155,6 +169,8 @@ class Truth:
         """The first thing that was wrong: callbacks may not let it through."""
         self.vain_deaths: dict[str, int] = {}
         """How many executors of a worker have died in a row with tasks at hand and none begun."""
+        self.vain_number: dict[tuple[str, int], int] = {}
+        """The how manieth of these each was, by worker and process."""
         self.memory_limit_bytes = 0
         self.max_tasks = 0
         """Per executor; 0: any number."""
@@ -206,8 +222,12 @@ class Truth:
     def came_back(self, task_ids: tuple[int, ...]) -> None:
         """A worker says that these have not begun there."""
         for task_id in task_ids:
-            if self.tasks[task_id].running is not None and self.now() < self.broken_s:
-                self.fail("recall", f"returned, but it runs: {self.tasks[task_id]}")
+            task = self.tasks[task_id]
+            task.returns += 1
+            if task.returns > RETURNS_MAX:
+                self.fail("livelock", f"it comes back again and again: {task}")
+            if task.running is not None and self.now() < self.broken_s:
+                self.fail("recall", f"returned, but it runs: {task}")
 
     def started(self, task_ids: tuple[int, ...]) -> None:
         """It is said that these run."""
@@ -226,13 +246,13 @@ class Truth:
         run = next((run for run in reversed(task.runs) if run.attempt == row.attempt), None)
         if run is None and b"before the task had begun" in row.payload:
             self._blamed_in_vain(task, row)
-        elif run is None or run.how not in truly:
+        elif run is None or (run.how not in truly and not is_stuck(run)):
             self.fail("rows", f"{row} is not what happened: {task}")
 
     def _blamed_in_vain(self, task: TaskTruth, row: TaskRow) -> None:
         """It is to blame that it has not begun: only after some that died so, one by one."""
         if row.attempt not in task.vain:
-            if self.vain_deaths.get(row.worker, 0) <= EXECUTOR_VAIN_DEATHS:
+            if self.vain_number.get((row.worker, row.pid), 0) <= EXECUTOR_VAIN_DEATHS:
                 self.fail("innocent", f"{row}, but it has not begun: {task}")
             task.vain[row.attempt] = None
             self.marks["a task killed who received it"] += 1
@@ -323,8 +343,13 @@ class Truth:
         elif executor.has_claims:
             self.marks["an executor died with claims"] += 1
             if how is not How.LOST:
-                vain = self.vain_deaths.get(executor.worker, 0)
-                self.vain_deaths[executor.worker] = vain + 1
+                self.died_in_vain(executor)
+
+    def died_in_vain(self, executor: SimProcess) -> None:
+        """It died with tasks at hand and none begun, or they were sent before that was known."""
+        vain = self.vain_deaths[executor.worker] = self.vain_deaths.get(executor.worker, 0) + 1
+        self.vain_number[executor.worker, executor.pid] = vain
+        executor.is_vain = True
 
     def _note_end(self, run: Run, how: How) -> None:
         """Write down how a run ended; one with a limit must not have gone on for long."""
@@ -336,12 +361,13 @@ class Truth:
             limit_s = min(limit_s, max(run.began_s, task.submitted_s + policy.deadline_s))
         unwinds = task.plan.style is Style.UNWINDS and task.forced_s == math.inf
         stop_s = self.quick_stop_s if unwinds else self.stop_s
-        if run.ended_s >= self.broken_s:
+        stopped_s = min(run.ended_s, run.stuck_s)
+        if stopped_s >= self.broken_s:
             return
-        if run.ended_s > limit_s + stop_s:
-            self.fail("timeout", f"it ran until {run.ended_s}, long after {limit_s}: {task}")
+        if stopped_s > limit_s + stop_s:
+            self.fail("timeout", f"it ran until {stopped_s}, long after {limit_s}: {task}")
         is_large = 0 < self.memory_limit_bytes < task.plan.rss_bytes
-        if is_large and run.ended_s > run.began_s + MEMORY_CHECK_S + self.quick_stop_s:
+        if is_large and stopped_s > run.began_s + MEMORY_CHECK_S + self.quick_stop_s:
             self.fail("memory", f"it ran for long above the limit: {task}")
 
     def _may_be_stopped(self, run: Run) -> bool:

@@ -16,7 +16,7 @@ from scaler.errors import (
 from scaler.limits import BLAMELESS_LOSSES, CANCEL_TIMEOUT_S
 from tests.simulation.payloads import PlannedError, value_of
 from tests.simulation.plans import FINAL, HIDDEN
-from tests.simulation.truth import BLAMED, How, TaskTruth, Truth
+from tests.simulation.truth import BLAMED, How, TaskTruth, Truth, is_stuck
 
 if TYPE_CHECKING:
     from tests.simulation.client import CancelCall, SimClient
@@ -101,9 +101,13 @@ def _check_died(truth: Truth, error: BaseException, task: TaskTruth) -> None:
     lost = [run for run in task.runs if run.how in LOSSES]
     if truth.broken_s <= truth.now():
         return
-    allowed, vain = task.plan.policy.max_attempts, len(task.vain)
+    # The rows of one turn are looked at one by one, perhaps some of these only after this.
+    told_vain = str(error).count("before the task had begun")
+    allowed, vain = task.plan.policy.max_attempts, max(len(task.vain), told_vain)
     blamed = task.count(*BLAMED, How.TOO_LARGE) + vain
     often = blamed >= allowed or task.count(How.LOST) >= BLAMELESS_LOSSES
+    if task.runs and is_stuck(task.runs[-1]):
+        return  # it hangs in the kernel, and is not run again
     ended = bool(lost) and lost[-1] is task.runs[-1]
     if not (ended or vain) or not (often or allowed == 1):
         truth.fail("innocent", f"{error!r} for {task}")
@@ -123,7 +127,7 @@ def _check_timeout(truth: Truth, error: BaseException, task: TaskTruth) -> None:
     is_slow = policy.timeout_s is not None and ran_s >= policy.timeout_s - EPSILON_S
     if not is_late and not is_slow:
         truth.fail("timeout", f"{error!r}, too soon: {task}")
-    if run is not None and run.how is None:
+    if run is not None and run.how is None and not is_stuck(run):
         truth.fail("timeout", f"{error!r}, and it runs on: {task}")
 
 
@@ -190,7 +194,7 @@ def check_cancel(client: SimClient, call: CancelCall) -> None:
         if was_done:
             if client.cancel_finished or outcome is not Outcome.FINISHED:
                 truth.fail("cancel", f"a finished future was not given up by {story}")
-        elif call.op.force and client.cancel_finished and not _may_resist(client, took_s):
+        elif call.op.force and client.cancel_finished and not _may_resist(client, future, took_s):
             truth.fail("cancel", f"not cancelled by {story}")
         elif not future.done() and not _may_have_begun(client, future):
             truth.fail("cancel", f"refused, though it had not begun, by {story}")
@@ -209,9 +213,14 @@ def _may_have_begun(client: SimClient, future: ScalerFuture) -> bool:
     )
 
 
-def _may_resist(client: SimClient, took_s: float) -> bool:
-    """Whether a forced cancel may fail: the cluster or the client has ended, or nobody answers."""
+def _may_resist(client: SimClient, future: ScalerFuture, took_s: float) -> bool:
+    """Whether a forced cancel may fail: the cluster or the client has ended, nobody answers, or
+    the process hangs in the kernel.
+    """
     truth = client.world.truth
+    runs = truth.tasks[future.task_id].runs
+    if runs and is_stuck(runs[-1]):
+        return True
     return truth.broken_s <= truth.now() or client.closing or took_s >= CANCEL_TIMEOUT_S
 
 

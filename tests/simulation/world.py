@@ -10,7 +10,13 @@ from actors import ActorRef, AskTimeoutError
 from actors.testkit.simulation import Event, EventKind, SimulatedNode, Simulation
 from scaler.client.future import ScalerFuture
 from scaler.errors import ClusterStartError
-from scaler.limits import CANCEL_SIGN_S, CANCEL_TIMEOUT_S, CLOSE_GRACE_S, EXECUTOR_START_FAILURES
+from scaler.limits import (
+    CANCEL_SIGN_S,
+    CANCEL_TIMEOUT_S,
+    CLOSE_GRACE_S,
+    EXECUTOR_KILL_S,
+    EXECUTOR_START_FAILURES,
+)
 from scaler.overseer import Overseer
 from scaler.protocol.tasks import (
     CLIENT_SHIFT,
@@ -82,6 +88,8 @@ class World:
         self.truth.max_tasks = options.max_tasks_per_executor
         self.truth.quick_stop_s = self._quick_stop_s()
         self.truth.stop_s = self.truth.quick_stop_s + self._longest_grace_s()
+        if any(plan.stuck_s for plan in script.tasks):
+            self.truth.stop_s += EXECUTOR_KILL_S
         self.truth.gives_grace = options.cancel_grace_s > 0
         self.resolved: list[tuple[SimClient, ScalerFuture]] = []
         self.sim.on_event(self._check)
@@ -312,6 +320,6 @@ class World:
         if self.has_failed(answer):
             return
         status: SchedulerStatus = answer.result(0)
-        held = status.queued + status.running + status.canceling
+        held = status.waiting + status.queued + status.running + status.canceling
         if held > len(self.truth.tasks) or status.clients > len(self.clients):
             self.truth.fail("books", f"{status} for {len(self.truth.tasks)} tasks")

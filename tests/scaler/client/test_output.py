@@ -122,3 +122,15 @@ def test_only_in_a_kernel_a_future_knows_its_cell(monkeypatch: pytest.MonkeyPatc
     future = future_factory()(1, FUTURE, 0.0)
     assert isinstance(future, CellFuture)
     assert future.context.run(lambda: "shown there") == "shown there"
+
+
+def test_after_its_end_nothing_is_shown_and_nobody_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stdout = Pipe()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    thread = OutputThread("output-of-the-test")
+    thread.close(BOUND_S)
+    thread.show(FUTURE, out("late\n"))
+    wait(thread)
+    assert stdout.getvalue() == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scaler.limits import BLAMELESS_LOSSES
-from scaler.protocol.tasks import RowStatus, Task, TaskPolicy
+from scaler.protocol.tasks import RowStatus, Task, TaskPolicy, WorkerConnect
 from scaler.protocol.timeouts import Limit, pack_timeout
 from scaler.scheduler.attempts import retry_wait_s
 from tests.scaler.scheduler.desk import CANCELED, Desk, confirm, row, task_id
@@ -320,4 +320,32 @@ def test_a_timeout_that_crosses_a_cancel_answers_it(desk):
     desk.end(worker, row(1, RowStatus.TIMED_OUT, payload=pack_timeout(Limit.TIMEOUT, "")))
     assert [told.status for told in answer.reply.rows] == [RowStatus.TIMED_OUT]
     assert desk.results_to(client) == []
+    assert desk.is_at_rest()
+
+
+# --- a process that cannot be killed -------------------------------------------------------------
+
+
+def test_a_task_whose_process_cannot_be_killed_is_not_run_again(desk):
+    client, worker = desk.connect(), desk.add_worker()
+    desk.submit(1)
+    desk.end(worker, row(1, DIED, payload=b"on worker-1: it hangs", final=True))
+    (told,) = desk.results_to(client)
+    head, *attempts = text_of(told).splitlines()
+    assert head.endswith("its executor once; it is not run again while the last one is there")
+    assert attempts == ["attempt 1 on worker-1: it hangs"]
+    assert attempts_sent(desk, worker) == [1]
+    assert desk.is_at_rest()
+
+
+def test_a_worker_out_of_use_gets_no_task_and_gets_them_when_it_is_back(desk):
+    desk.connect()
+    worker = desk.add_worker()
+    desk.kit.tell(WorkerConnect("worker-1", 0), sender=worker)
+    desk.submit(1)
+    assert attempts_sent(desk, worker) == []
+    assert [status.credit for status in desk.status().workers] == [0]
+    desk.kit.tell(WorkerConnect("worker-1", 10), sender=worker)
+    assert attempts_sent(desk, worker) == [1]
+    desk.end(worker, row(1))
     assert desk.is_at_rest()

@@ -164,7 +164,7 @@ def test_only_successes_teach_how_long_a_function_takes(desk):
     desk.submit(1)
     desk.end(worker, row(1, RowStatus.FAILED, run_s=100.0))
     desk.submit(2)
-    assert desk.status().workers == (WorkerStatus("worker-1", 1, EXPECTED_US),)
+    assert desk.status().workers == (WorkerStatus("worker-1", 1, EXPECTED_US, 2_000),)
 
 
 def test_no_more_tasks_are_outstanding_than_the_worker_has_credit(desk):
@@ -470,7 +470,7 @@ def test_a_worker_that_connects_again_keeps_its_tasks(desk):
     worker = desk.add_worker()
     desk.submit(1)
     desk.kit.tell(WorkerConnect("worker-1", 5), sender=worker)
-    assert desk.status().workers == (WorkerStatus("worker-1", 1, EXPECTED_US),)
+    assert desk.status().workers == (WorkerStatus("worker-1", 1, EXPECTED_US, 5),)
 
 
 def test_a_worker_without_an_actor_is_dropped(desk):
@@ -544,7 +544,7 @@ def test_the_status_counts_what_is_there(desk):
         queued=1,
         running=1,
         canceling=1,
-        workers=(WorkerStatus("w1", 2, 2 * EXPECTED_US), WorkerStatus("w2", 0, 0)),
+        workers=(WorkerStatus("w1", 2, 2 * EXPECTED_US, 2), WorkerStatus("w2", 0, 0, 0)),
         clients=2,
     )
 

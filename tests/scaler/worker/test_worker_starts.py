@@ -204,3 +204,13 @@ def test_deaths_of_idle_executors_and_with_the_launcher_make_nobody_suspect():
         slot.executor.exit(blameless=True)
     assert slot.rows() == []
     assert slot.kit.actor.vain_deaths == 0
+
+
+def test_an_executor_that_dies_while_its_task_is_being_cancelled_has_not_died_in_vain():
+    slot = Slot()
+    slot.run(1, 2)
+    slot.executor.begin()
+    slot.cancel(1)
+    slot.executor.exit("killed by SIGKILL")
+    assert slot.returned() == [2]
+    assert slot.kit.actor.vain_deaths == 0

@@ -81,19 +81,50 @@ LOSSES: Final = (
     Mutant(
         "an executor that starts does not end the count of failures",
         _WORKER + "worker.py",
-        "            self.start_failures = 0\n            if not",
+        "            self.starts.failures = 0\n            if not",
         "            if not",
     ),
     Mutant(
         "the first executor that does not start ends the worker",
-        _WORKER + "worker.py",
-        "        if self.start_failures >= EXECUTOR_START_FAILURES:\n",
-        "        if self.start_failures:\n",
+        _WORKER + "starts.py",
+        "        if self.failures >= EXECUTOR_START_FAILURES:\n",
+        "        if self.failures:\n",
     ),
     Mutant(
         "after a failed start nobody tries again",
-        _WORKER + "worker.py",
-        '            self.context.start_timer("start", pause_s, StartDue())\n',
+        _WORKER + "starts.py",
+        '            self._worker.context.start_timer("start", pause_s, StartDue())\n',
         "            pass\n",
+    ),
+    Mutant(
+        "what kills whoever receives it is never blamed",
+        _WORKER + "deaths.py",
+        "    return 0 if others or worker.vain_deaths == EXECUTOR_VAIN_DEATHS else first\n",
+        "    return 0\n",
+    ),
+    Mutant(
+        "the first that was received is blamed at once",
+        _WORKER + "deaths.py",
+        "    if worker.vain_deaths < EXECUTOR_VAIN_DEATHS:\n        return 0\n",
+        "    if worker.vain_deaths < EXECUTOR_VAIN_DEATHS:\n"
+        "        return next(iter(worker.ledger.sent))\n",
+    ),
+    Mutant(
+        "a process that cannot be killed is waited for without end",
+        _WORKER + "worker.py",
+        "            abandon(self)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "what runs in a process that cannot be killed runs again elsewhere",
+        _SCHEDULER + "attempts.py",
+        " and policy.max_attempts > 1 and not row.final:\n",
+        " and policy.max_attempts > 1:\n",
+    ),
+    Mutant(
+        "the worker of a process that could not be killed stays out of use",
+        _WORKER + "worker.py",
+        "            if not self.connected or self.abandoned:\n",
+        "            if not self.connected:\n",
     ),
 )
