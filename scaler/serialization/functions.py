@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
-from scaler.errors import ScalerError, SerializationError
+from scaler.errors import ClientError, ScalerError, SerializationError
 from scaler.limits import FUNCTIONS_KNOWN
 from scaler.protocol.tasks import Function
 from scaler.serialization.by_value import dumps_by_value, is_importable, modules_by_value
@@ -66,7 +66,7 @@ class FunctionPickler:
 
         Raises:
             SerializationError: `fn` is not callable or cannot be pickled.
-            ScalerError: one that an object within `fn` raised (a future, a client), unchanged.
+            ClientError: it refers to a future or a client, as a global or in its closure.
         """
         known = self._known.get(id(fn))
         if known is None or not (known.snapshot is None or known.snapshot.holds()):
@@ -150,6 +150,8 @@ def _function(fn: Callable[..., Any], *, by_value: bool) -> Function:
     try:
         blob = dumps_by_value(fn) if by_value else dumps(fn)
         check_size(blob)
+    except ClientError as error:  # of an object that must not travel: a client, a future
+        raise ClientError(f"the function {name} refers to what cannot travel: {error}") from error
     except ScalerError:
         raise
     except Exception as error:

@@ -51,6 +51,12 @@ class LastLines:
         *ended, self._open = (_shown(begun + first[2]), *map(_shown, parts[1:]))
         self._lines.extend(ended)
 
+    def forget(self) -> None:
+        """What came so far was written by tasks that have ended: it explains no death to come."""
+        if self._lines or self._open:
+            self._lines.clear()
+            self._open = b""
+
     def text(self) -> str:
         """Return the lines worth showing, indented; empty if there are none."""
         lines = [_readable(line) for line in (*self._lines, self._open)]

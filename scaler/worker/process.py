@@ -186,6 +186,7 @@ class ExecutorProcess:
                 if not has_row:  # what tasks wrote to their stderr comes before their rows
                     has_row = True
                     self._pass_stderr(frame.row.task_id, to_end=True)
+                self._stderr.last_lines.forget()
                 rows.append(frame.row)
             elif isinstance(frame, ExecutorReady):
                 self._pid = frame.pid

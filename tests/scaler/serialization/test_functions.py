@@ -480,3 +480,13 @@ print(FunctionPickler().pickle(shift).blob.hex())
     blob = bytes.fromhex(program(source))
     assert "Point" not in vars(sys.modules["__main__"])
     assert pickle.loads(blob)(1).x == 2
+
+
+def test_a_function_that_refers_to_what_cannot_travel_is_named(pickler):
+    class Stays:
+        def __reduce__(self):
+            raise ClientError("<Client 1> cannot be pickled")
+
+    stays = Stays()
+    with pytest.raises(ClientError, match=r"the function .*<lambda> refers to .* <Client 1> cannot"):
+        pickler.pickle(lambda: stays)
