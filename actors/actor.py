@@ -146,7 +146,9 @@ class ActorContext(ABC):
 
         Raises:
             ValueError: the name is taken.
-            Exception: whatever the constructor or `on_start` raised.
+            TypeError: an argument is of a wrong type.
+            ActorFailedError: the constructor or `on_start` raised what is no `Exception`.
+            Exception: whatever else they raised.
         """
 
     @abstractmethod
@@ -163,7 +165,11 @@ class ActorContext(ABC):
 
     @abstractmethod
     def start_timer(self, key: object, delay_s: float, message: object) -> None:
-        """Have `message` handled here after `delay_s`; replaces the timer of the same key."""
+        """Have `message` handled here after `delay_s`; replaces the timer of the same key.
+
+        Raises:
+            ValueError: `delay_s` is negative or not a number.
+        """
 
     @abstractmethod
     def cancel_timer(self, key: object) -> None:
@@ -172,5 +178,6 @@ class ActorContext(ABC):
     @abstractmethod
     def after_turn(self, callback: Callable[[], None]) -> None:
         """Call back on this thread after the turn's messages went out: the last act before the
-        node sleeps, the right place to wake waiting threads.
+        node sleeps, the right place to wake waiting threads. What it raises is a failure of this
+        actor, as if a handler had raised it.
         """

@@ -81,8 +81,10 @@ class Node:
         Raises:
             ValueError: the name is taken.
             NodeUnreachableError: the node's process has ended.
-            SystemClosedError: the system was closed.
-            Exception: whatever the constructor or `on_start` raised.
+            SystemClosedError: the system was closed, or has ended by an error.
+            TypeError: an argument is of a wrong type.
+            ActorFailedError: the constructor or `on_start` raised what is no `Exception`.
+            Exception: whatever else they raised.
         """
         self._system._check_usable()
         request = SpawnActor(actor_class, args, kwargs, name, supervision, mailbox_size)
@@ -318,10 +320,10 @@ class ActorSystem:
         self.close()
 
     def __repr__(self) -> str:
-        if self._closed:
-            return f"<ActorSystem {self.name}, closed>"
-        actors, nodes = len(self._core.cells) - 1, len(self._children)
-        return f"<ActorSystem {self.name}, {actors} actors here, {nodes} child nodes>"
+        actors, nodes, cause = len(self._core.cells) - 1, len(self._children), self._core.end_cause
+        runs = f"{max(actors, 0)} actors here, {nodes} child nodes"
+        state = "closed" if self._closed else f"ended: {cause}" if cause else runs
+        return f"<ActorSystem {self.name}, {state}>"
 
     @property
     def _loop(self) -> NodeLoop:

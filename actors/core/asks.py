@@ -43,7 +43,7 @@ class Asks:
 
     def open(self, ask: OpenAsk, timeout_s: float, now_s: float) -> int:
         """Enter a request and return its number."""
-        if timeout_s <= 0:
+        if not timeout_s > 0:  # a nan, too
             raise ValueError(f"the timeout of an ask must be > 0 seconds, got {timeout_s}")
         number = next(self._numbers)
         self._open[number] = ask

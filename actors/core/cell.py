@@ -127,18 +127,18 @@ class Cell:
         for _ in range(min(waiting, MESSAGES_PER_RUN)):
             item = queue.popleft()
             handled += 1
-            if (
-                type(item) is Envelope
-                and not item.request
-                and (handler := handlers.get(type(item.message))) is not None
-            ):  # what `handle` does with a tell, without its calls: most messages are tells
-                self.current = item
-                try:
+            try:
+                if (
+                    type(item) is Envelope
+                    and not item.request
+                    and (handler := handlers.get(type(item.message))) is not None
+                ):  # what `handle` does with a tell, without its calls: most messages are tells
+                    self.current = item
                     handler(self.actor, item.message)
-                except Exception as error:
-                    self.failed(error)
-            else:
-                self.handle(item)
+                else:
+                    self.handle(item)
+            except BaseException as error:
+                self.failed(failure_of(self, error))
             ended = clock()
             if ended - begun > slow_s:
                 _warn_slow(self.ref.name, item, ended - begun)
@@ -162,16 +162,16 @@ class Cell:
         kind = type(message)
         if kind is Terminated and not self._still_watches(message.ref):
             return
-        handler = self.handlers.get(kind) or self.rare_handlers.get(kind) or self.catch_all
-        if handler is None:
-            self._unhandled(item)
-            return
         self.current = item
         self.must_reply = item.request != 0
         try:
-            handler(self.actor, message)
-        except Exception as error:
-            self.failed(error)
+            handler = self.handlers.get(kind) or self.rare_handlers.get(kind) or self.catch_all
+            if handler is None:
+                self._unhandled(item)
+            else:
+                handler(self.actor, message)
+        except BaseException as error:
+            self.failed(failure_of(self, error))
         if self.must_reply:
             self.context.reply(None)
         self.current = None
@@ -181,8 +181,8 @@ class Cell:
         if self.has_end_of_turn and not self.stop_requested:
             try:
                 self.actor.end_of_turn()
-            except Exception as error:
-                self.failed(error)
+            except BaseException as error:
+                self.failed(failure_of(self, error))
         if self.stop_requested:
             self.terminate()
 
@@ -208,8 +208,8 @@ class Cell:
         self.let_go()
         try:
             self.start()
-        except Exception as error:
-            return error
+        except BaseException as error:
+            return failure_of(self, error)
         return None
 
     def terminate(self) -> None:
@@ -220,9 +220,9 @@ class Cell:
         self.let_go()
         try:
             self.actor.on_stop()
-        except Exception as error:
+        except BaseException as error:
+            self.reason, self.cause = TerminationReason.FAILED, _repr(failure_of(self, error))
             _log.exception("actor %s failed in on_stop", self.ref.name)
-            self.reason, self.cause = TerminationReason.FAILED, _repr(error)
         self.node.forget(self)
         self.drain()
         terminated = Terminated(self.ref, self.reason, self.cause)
@@ -272,15 +272,45 @@ class Cell:
         self.current = None
         try:
             ask.then(reply.message)
-        except Exception as error:
-            self.failed(error)
+        except BaseException as error:
+            self.failed(failure_of(self, error))
 
     def _unhandled(self, item: Envelope) -> None:
-        if item.request and item.sender is not None:
+        if self.must_reply:
             kind = type(item.message).__qualname__
             error = ActorFailedError(f"{type(self.actor).__qualname__} has no handler for {kind}")
-            item.sender.deliver(Reply(item.request, error))
+            self.context.reply(error)
         self.node.dead_letters.add(item, self.ref.name, DeadLetterReason.UNHANDLED)
+
+
+def failure_of(cell: Cell, error: BaseException) -> Exception:
+    """Return what counts as the failure of an actor whose code raised `error`.
+
+    What is no `Exception`, such as `SystemExit`, means more than an actor: it becomes the cause of
+    one, and goes no further. Only Ctrl-C does, in a thread that it reaches.
+    """
+    if isinstance(error, Exception):
+        return error
+    if isinstance(error, KeyboardInterrupt) and cell.node.interruptible:
+        raise error
+    failure = ActorFailedError(repr_of(error))
+    failure.__cause__ = error
+    return failure
+
+
+def call_back(cell: Cell, callback: Callable[[], None]) -> None:
+    """Call what an actor has left with `after_turn`; what that raises is the actor's failure."""
+    try:
+        callback()
+    except BaseException as error:
+        failure = failure_of(cell, error)
+        if cell.state is CellState.STOPPED:
+            name = cell.ref.name
+            _log.error("stopped actor %s failed in after_turn", name, exc_info=failure)
+            return
+        cell.failed(failure)
+        if cell.stop_requested:
+            cell.terminate()
 
 
 def _stopped_error(cell: Cell) -> ActorStoppedError:
@@ -288,11 +318,18 @@ def _stopped_error(cell: Cell) -> ActorStoppedError:
     return ActorStoppedError(f"actor {cell.ref.name} has stopped{why}")
 
 
-def _repr(error: Exception) -> str:
+def _repr(failure: Exception) -> str:
+    """Return what an actor has failed with, in words."""
+    if type(failure) is ActorFailedError and not isinstance(failure.__cause__, Exception | None):
+        return failure.cause  # see `failure_of`
+    return repr_of(failure)
+
+
+def repr_of(error: BaseException) -> str:
     """Return `repr(error)`, also of one whose own code fails at it."""
     try:
         return repr(error)
-    except Exception:
+    except BaseException:
         return f"<{type(error).__qualname__} whose repr fails>"
 
 

@@ -130,28 +130,54 @@ class CellContext(ActorContext):
 
     def stop(self, ref: ActorRef | None = None) -> None:
         """Stop `ref`, or this actor."""
-        (ref or self._ref).stop()
+        (self._ref if ref is None else _checked_ref(ref)).stop()
 
     def watch(self, ref: ActorRef) -> None:
         """Be told when `ref` ends."""
-        if ref not in self._cell.watching:
+        if _checked_ref(ref) not in self._cell.watching:
             self._cell.watching[ref] = None
             self._node.watches.add(ref, self._ref)
 
     def unwatch(self, ref: ActorRef) -> None:
         """No more `Terminated` of `ref`."""
-        if self._cell.watching.pop(ref, self) is None:
+        if self._cell.watching.pop(_checked_ref(ref), self) is None:
             self._node.watches.remove(ref, self._ref)
 
     def start_timer(self, key: Any, delay_s: float, message: object) -> None:
         """Have `message` handled here after `delay_s`."""
         node = self._node
-        node.timers.start(self._cell, key, node.now() + delay_s, message)
+        due_s = node.now() + _checked_delay_s(delay_s)
+        node.timers.start(self._cell, _checked_key(key), due_s, message)
 
     def cancel_timer(self, key: Any) -> None:
         """Forget the timer."""
-        self._node.timers.cancel(self._cell, key)
+        self._node.timers.cancel(self._cell, _checked_key(key))
 
     def after_turn(self, callback: Callable[[], None]) -> None:
         """Call back after the turn's flush."""
-        self._node.after_turn.append(callback)
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, got {callback!r}")
+        self._node.after_turn.append((self._cell, callback))
+
+
+def _checked_ref(ref: ActorRef) -> ActorRef:
+    if not isinstance(ref, ActorRef):
+        raise TypeError(f"ref must be an ActorRef, got {ref!r}")
+    return ref
+
+
+def _checked_delay_s(delay_s: float) -> float:
+    try:
+        if delay_s >= 0:
+            return float(delay_s)
+    except TypeError:
+        raise TypeError(f"delay_s must be a number of seconds, got {delay_s!r}") from None
+    raise ValueError(f"delay_s must be >= 0 seconds, got {delay_s}")
+
+
+def _checked_key(key: Any) -> Any:
+    try:
+        hash(key)
+    except TypeError:
+        raise TypeError(f"key must be hashable, got {key!r}") from None
+    return key

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from actors.actor import Actor
 from actors.core.asks import Asks, OpenAsk, late_error
-from actors.core.cell import Cell, CellState
+from actors.core.cell import Cell, CellState, call_back, failure_of
 from actors.core.dead_letters import DeadLetters
 from actors.core.guardian import WatchActor, guardian_address
 from actors.core.refs import RemoteRef
@@ -28,7 +28,7 @@ from actors.limits import RUNS_PER_TURN
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef, Address
 from actors.signals import DeadLetterReason, Terminated
-from actors.supervision import Supervision
+from actors.supervision import Restart, Stop, Supervision
 
 Item = TypeVar("Item")
 
@@ -66,12 +66,16 @@ class NodeCore:
         self.wait_for_room = wait_for_room
         self.sleeping = False
         self.closed = False
+        self.end_cause = ""
+        """The error that has ended the node, in words."""
         self.abandoned = False
         """This is a fork of the process that owns the node."""
+        self.interruptible = True
+        """Ctrl-C reaches the node's thread, and is no failure of the actor that runs then."""
         self.lag_s = 0.0
         self.ready: deque[Cell] = deque()
         self.outgoing: deque[tuple[Address, Envelope | Reply]] = deque()
-        self.after_turn: list[Callable[[], None]] = []
+        self.after_turn: list[tuple[Cell, Callable[[], None]]] = []
         self.asks = Asks()
         self.timers = Timers()
         self.cells: dict[int, Cell] = {}
@@ -116,8 +120,8 @@ class NodeCore:
     def wake_waiters(self) -> None:
         """Call back who waits: the last act of a turn, so that no one wakes into a busy GIL."""
         callbacks, self.after_turn = self.after_turn, []
-        for callback in callbacks:
-            callback()
+        for cell, callback in callbacks:
+            call_back(cell, callback)
         wakes = self.wakes
         if wakes:
             settle_all(list(_taken(wakes)))
@@ -151,6 +155,7 @@ class NodeCore:
         parent: Cell | None,
     ) -> ActorRef:
         """Make an actor and start it; what its constructor or `on_start` raises goes out."""
+        _check_spawn(actor_class, name, supervision, mailbox_size)
         self._number += 1
         number = self._number
         if name is None:
@@ -171,11 +176,11 @@ class NodeCore:
             parent.children[number] = cell
         try:
             cell.start()
-        except BaseException:
+        except BaseException as error:
             cell.let_go()
             cell.state = CellState.STOPPED
             self.forget(cell)
-            raise
+            raise failure_of(cell, error)  # noqa: B904 - it is the same, or says so itself
         if cell.has_end_of_turn:
             self.schedule(cell)
         return cell.ref
@@ -208,21 +213,13 @@ class NodeCore:
 
     def ask_from_outside(self, ref: ActorRef, message: object, timeout_s: float) -> AskFuture:
         """Send a request of a thread outside of actors. Thread-safe."""
-        if self.abandoned:
-            raise ForkedProcessError(
-                f"this process is a fork of the one that owns node {self.name}; "
-                "make an actor system of your own here"
-            )
-        if self.closed:
-            raise SystemClosedError(f"the actor system of node {self.name} was closed")
+        if self.closed or self.abandoned:
+            raise _end_error(self)
         future = AskFuture(self.on_own_thread)
-        ask = OpenAsk(ref.address, partial(self._wake_later, future), None)
+        ask = OpenAsk(ref.address, lambda outcome: self.wakes.append((future, outcome)), None)
         number = self.asks.open(ask, timeout_s, self.now())
         ref.deliver(Envelope(message, self.outside, number))
         return future
-
-    def _wake_later(self, future: AskFuture, outcome: Any) -> None:
-        self.wakes.append((future, outcome))
 
     def _answer(self, number: int, ask: OpenAsk, outcome: Any) -> None:
         """Deliver an outcome that no actor sent, behind what has already arrived."""
@@ -281,7 +278,7 @@ class NodeCore:
         for number in self.asks.all():
             ask = self.asks.take(number)
             if ask is not None and ask.cell is None:
-                ask.then(SystemClosedError("the actor system was closed before the reply"))
+                ask.then(_end_error(self, " before the reply"))
         self.wake_waiters()
 
 
@@ -313,6 +310,45 @@ class OutsideRef(ActorRef):
 
     def stop(self) -> None:
         """Do nothing: a thread is not stopped by its ref."""
+
+
+def _end_error(node: NodeCore, when: str = "") -> ActorsError:
+    """Return why a node that has ended, or is a copy in a fork, takes no requests."""
+    name = node.name
+    if node.abandoned:
+        return ForkedProcessError(
+            f"this process is a fork of the one that owns node {name}; "
+            "make an actor system of your own here"
+        )
+    if node.end_cause:
+        return SystemClosedError(f"node {name} has ended by an error{when}: {node.end_cause}")
+    return SystemClosedError(f"the actor system of node {name} was closed{when}")
+
+
+def _check_spawn(
+    actor_class: object, name: object, supervision: object, mailbox_size: object
+) -> None:
+    """Refuse arguments of `spawn` that would do harm only later.
+
+    Raises:
+        TypeError: one is of a wrong type.
+        ValueError: a field of `supervision` is negative or no number.
+    """
+    if not (isinstance(actor_class, type) and issubclass(actor_class, Actor)):
+        raise TypeError(f"actor_class must be a subclass of Actor, got {actor_class!r}")
+    if not isinstance(name, str | None):
+        raise TypeError(f"name must be a string or None, got {name!r}")
+    if not isinstance(mailbox_size, int | None):
+        raise TypeError(f"mailbox_size must be an integer or None, got {mailbox_size!r}")
+    if not isinstance(supervision, Stop | Restart):
+        raise TypeError(f"supervision must be a Stop or a Restart, got {supervision!r}")
+    if isinstance(supervision, Restart):
+        times: Any = supervision.times
+        within_s: Any = supervision.within_s
+        if not (isinstance(times, int) and isinstance(within_s, int | float)):
+            raise TypeError(f"the fields of supervision must be numbers, got {supervision!r}")
+        if not (times >= 0 and within_s >= 0):
+            raise ValueError(f"the fields of supervision must be >= 0, got {supervision!r}")
 
 
 def _taken(queue: deque[Item]) -> Iterator[Item]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from actors.core.cell import repr_of
 from actors.core.guardian import GUARDIAN_SUPERVISION, Guardian
 from actors.core.node import NodeCore
 from actors.core.refs import CURRENT_NODE
@@ -52,6 +55,7 @@ class NodeLoop:
             on_own_thread=self.on_own_thread,
             wait_for_room=self._wait_for_room,
         )
+        self.node.interruptible = False
         guardian = (self.node, self.finish)
         self.node.spawn(
             Guardian,
@@ -105,12 +109,14 @@ class NodeLoop:
         self._thread = threading.get_ident()
         CURRENT_NODE.set(self.node)
         try:
-            while not self._finished:
-                self._turn()
+            with self._interrupted_between_turns():
+                while not self._finished:
+                    self._turn()
             self.node.stop_all()
             if self.node.outgoing:
                 self.links.flush()
         except BaseException as error:
+            self.node.end_cause = repr_of(error)
             self.on_failure(error)
             raise
         finally:
@@ -178,6 +184,20 @@ class NodeLoop:
         if due_s is None:
             return None
         return min(max(due_s - self.node.now(), 0.0), IDLE_POLL_S)
+
+    @contextmanager
+    def _interrupted_between_turns(self) -> Iterator[None]:
+        """Have SIGINT end the loop of a whole process, but not the actor that happens to run."""
+        usual = signal.default_int_handler
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if not in_main_thread or signal.getsignal(signal.SIGINT) is not usual:
+            yield
+            return
+        signal.signal(signal.SIGINT, lambda *_: self.fail(KeyboardInterrupt()))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, usual)
 
     def _set_finished(self) -> None:
         self._finished = True

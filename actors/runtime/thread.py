@@ -241,6 +241,12 @@ class NodeThread:
             self._watch.check(self._launcher, now_s)
 
     def _on_failure(self, error: BaseException) -> None:
+        import logging
+
+        from actors.core.cell import repr_of
+
         self.error = error
+        log = logging.getLogger("actors")
+        log.error("node %s has ended by an error: %s", self.name, repr_of(error), exc_info=error)
         if self._on_broken is not None:
             self._on_broken(error)

@@ -1,11 +1,17 @@
 """An actor system as a program uses it."""
 
+import os
+import signal
+import sys
+
 import pytest
 
 from actors import (
     Actor,
+    ActorFailedError,
     ActorNotFoundError,
     ActorsError,
+    ActorStoppedError,
     ActorSystem,
     DeferredReply,
     NodeThread,
@@ -55,3 +61,63 @@ def test_when_a_node_fails_its_error_is_told_before_anyone_hears_of_the_end() ->
         with pytest.raises(SystemClosedError, match=r"system short has ended: .*on purpose"):
             use()
     system.close()
+
+
+def test_a_node_that_failed_says_so_wherever_one_looks(caplog: pytest.LogCaptureFixture) -> None:
+    system = ActorSystem("short")
+    late = system.spawn(Late)
+    assert repr(system) == "<ActorSystem short, 1 actors here, 0 child nodes>"
+    system._loop.fail(OSError("on purpose"))
+    system._thread._thread.join(10)
+    assert repr(system) == "<ActorSystem short, ended: OSError('on purpose')>"
+    with pytest.raises(SystemClosedError, match=r"node short has ended by an error: .*on purpose"):
+        late.ask("?")
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("actors", "ERROR")
+    assert record.getMessage() == "node short has ended by an error: OSError('on purpose')"
+    system.close()
+    assert repr(system) == "<ActorSystem short, closed>"
+
+
+class Careless(Actor):
+    """Does what ends a program that is no actor."""
+
+    @handles(str)
+    def on_text(self, text: str) -> None:
+        if text == "after turn":
+            self.context.after_turn(sys.exit)
+        elif text == "exit":
+            sys.exit(3)
+        elif text == "ctrl-c":
+            raise KeyboardInterrupt
+
+    @handles(int)
+    def on_number(self, number: int) -> None:
+        self.context.reply(os.getpid())
+
+
+@pytest.mark.parametrize("mistake", ["after turn", "exit", "ctrl-c"])
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in a child process"])
+@pytest.mark.usefixtures("by_value")
+def test_no_mistake_in_a_handler_ends_the_node(mistake: str, elsewhere: bool) -> None:
+    with ActorSystem() as system:
+        node = system.start_node("other") if elsewhere else system.node
+        careless, good = node.spawn(Careless), node.spawn(Careless)
+        error = careless.ask(mistake).exception(10)
+        if mistake == "after turn":
+            assert error is None, "it was answered before"
+        else:
+            assert isinstance(error, ActorFailedError)
+            assert error.cause == ("SystemExit(3)" if mistake == "exit" else "KeyboardInterrupt()")
+        assert isinstance(careless.ask(1).exception(10), ActorStoppedError)
+        assert isinstance(good.ask(1).result(10), int)
+
+
+@pytest.mark.usefixtures("by_value")
+def test_sigint_ends_the_process_of_a_node_between_two_turns() -> None:
+    with ActorSystem() as system:
+        node = system.start_node("other")
+        pid = node.spawn(Careless).ask(1).result(10)
+        os.kill(pid, signal.SIGINT)
+        assert node.ended.wait(10)
+        assert node.exit_cause == "exit code 1"

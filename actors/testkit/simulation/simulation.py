@@ -13,6 +13,7 @@ from actors.core.asks import OpenAsk
 from actors.limits import ASK_TIMEOUT_S
 from actors.messages import Envelope, Reply
 from actors.ref import ActorRef
+from actors.signals import DeadLetter
 from actors.testkit.context import PendingReply
 from actors.testkit.simulation.agenda import Agenda, Handle
 from actors.testkit.simulation.cells import Receiver
@@ -115,8 +116,7 @@ class Simulation:
         """Send a request from outside; the answer appears in what is returned."""
         core = self.outside.core
         pending = PendingReply(message)
-        ask = OpenAsk(ref.address, pending.settle, None)
-        number = core.asks.open(ask, timeout_s, core.now())
+        number = core.asks.open(OpenAsk(ref.address, pending.settle, None), timeout_s, core.now())
         ref.deliver(Envelope(message, core.outside, number))
         self.woken.append(self.outside)
         return pending
@@ -156,8 +156,7 @@ class Simulation:
         Raises:
             SimulationError: a check or an actor failed, or virtual time stands still.
         """
-        before = self._record.count
-        reason = "quiet"
+        before, reason = self._record.count, "quiet"
         while True:
             self.settle()
             if until is not None and until():
@@ -218,6 +217,12 @@ class Simulation:
     def failures(self) -> list[Failure]:
         """The handlers that raised."""
         return self._failures.kept
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """What nobody handled, in order per node: the last of every node that ever ran."""
+        cores = self.network.cores.values()
+        return [letter for core in cores for letter in core.dead_letters.kept]
 
     def digest(self) -> str:
         """Return a hash of all events so far: equal for equal runs, on any machine."""
@@ -281,11 +286,9 @@ class Simulation:
     def _arrive(self, ref: Receiver, source: ActorRef | None, item: Envelope | Reply) -> None:
         node = self.network.arrive(ref, source, item)
         if node is None:
-            now_s = self.agenda.now_s
-            self.tell_event(Event(EventKind.LOST, now_s, source, ref, item.message))
+            self.tell_event(Event(EventKind.LOST, self.now(), source, ref, item.message))
         elif not node.paused:
-            stall_s = self.agenda.stall_s()
-            if stall_s:
+            if stall_s := self.agenda.stall_s():
                 node.stall(stall_s)
             else:
                 node.turn()

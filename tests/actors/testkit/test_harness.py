@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -771,3 +772,33 @@ def test_without_codec_messages_are_passed_on_as_they_are() -> None:
     message = Careless(object())
     kit.tell(Do(lambda puppet: puppet.context.tell(friend, message)))
     assert friend.messages[0] is message
+
+
+def test_an_exit_of_a_handler_fails_the_test_and_does_not_end_it() -> None:
+    kit = ActorHarness(Puppet)
+    with pytest.raises(ActorFailedError, match=r"SystemExit\(3\)") as raised:
+        kit.tell(Do(lambda _: sys.exit(3)))
+    assert isinstance(raised.value.__cause__, SystemExit)
+    assert not kit.alive
+
+
+def test_a_failing_after_turn_fails_the_test() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    kit = ActorHarness(Puppet)
+    with pytest.raises(ZeroDivisionError):
+        kit.tell(Do(lambda puppet: puppet.context.after_turn(fail)))
+    assert not kit.alive
+    supervised = ActorHarness(Puppet, supervision=Restart())
+    supervised.tell(Do(lambda puppet: puppet.context.after_turn(fail)))
+    assert supervised.alive
+    assert [type(error) for error in supervised.failures] == [ZeroDivisionError]
+
+
+def test_ctrl_c_passes_through() -> None:
+    def interrupt(_: Puppet) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ActorHarness(Puppet, supervision=Restart()).tell(Do(interrupt))

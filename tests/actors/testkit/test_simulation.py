@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from actors import AskTimeoutError, Restart
+from actors import AskTimeoutError, DeadLetterReason, Restart, handles
 from actors.testkit import (
     Delays,
     Event,
@@ -330,3 +332,52 @@ def test_a_timer_without_delay_lets_time_go_on() -> None:
     ticker = node.actor(node.spawn(Ticker, 0.0))
     assert sim.run(until_s=0.01).reason == "time"
     assert len(ticker.times) > 10
+
+
+def test_messages_that_nobody_handled_are_kept_in_order_per_node() -> None:
+    sim = Simulation(1)
+    nodes = [sim.node(name) for name in ("a", "b")]
+    refs = [node.spawn(Sink) for node in nodes]
+    for number in range(3):
+        for ref in reversed(refs):
+            sim.tell(ref, f"{number} to {ref.address.node}")
+        sim.run()
+    nodes[0].crash()
+    letters = [letter.message for letter in sim.dead_letters]
+    assert letters == [f"{number} to {name}" for name in "ab" for number in range(3)]
+    assert sim.dead_letters[0].reason is DeadLetterReason.UNHANDLED
+
+
+class Leaver(Sink):
+    @handles(str)
+    def on_text(self, text: str) -> None:
+        if text == "after turn":
+            self.context.after_turn(lambda: sys.exit(3))
+        elif text == "exit":
+            sys.exit(3)
+        else:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("how", ["after turn", "exit"])
+def test_an_exit_is_a_failure_as_any_other(how: str) -> None:
+    sim = Simulation(1)
+    sim.tell(sim.node("a").spawn(Leaver), how)
+    with pytest.raises(UnexpectedFailureError, match=r"SystemExit\(3\)"):
+        sim.run()
+    sim = Simulation(1, expect_failures=True)
+    ref = sim.node("a").spawn(Leaver, supervision=Restart())
+    sim.tell(ref, how)
+    sim.run()
+    sim.tell(ref, Number(7))
+    sim.run()
+    assert sim.nodes["a"].actor(ref).got == [("", 7)]
+    (failure,) = sim.failures
+    assert isinstance(failure.error.__cause__, SystemExit)
+
+
+def test_ctrl_c_ends_a_simulation_also_where_failures_are_expected() -> None:
+    sim = Simulation(1, expect_failures=True)
+    sim.tell(sim.node("a").spawn(Leaver), "ctrl-c")
+    with pytest.raises(KeyboardInterrupt):
+        sim.run()
