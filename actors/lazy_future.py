@@ -225,11 +225,14 @@ class LazyFuture(Future[T]):
             waiter.add_result(self)
 
     def _invoke_callbacks(self) -> None:
-        """Call each callback that was not called yet, outside the lock."""
+        """Call each callback that was not called yet, outside the lock. Raises nothing."""
         with LOCK:
             callbacks, self._done_callbacks = self._done_callbacks, NO_CALLBACKS
         for callback in callbacks:
-            self._call(callback)
+            try:
+                self._call(callback)
+            except BaseException:  # such as SystemExit: it ends that callback, and no other
+                LOGGER.exception("a callback of %r ended with what no callback may raise", self)
 
     def _call(self, callback: Callable[[Any], object]) -> None:
         try:

@@ -35,7 +35,7 @@ from scaler.limits import (
     CLIENT_TASKS,
     START_TIMEOUT_S,
 )
-from scaler.settings import ExecutorLimits, checked_limits, checked_workers, environment
+from scaler.settings import Asked, asked_of, check_client, checked_preload
 
 if TYPE_CHECKING:
     from actors import Actor, ActorRef
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from scaler.roles import Roles
 
 _PRELOAD = ("scaler.executor.main", "cloudpickle")
-_MACHINERY = ("scaler.roles", "scaler.client.calls")
+_MACHINERY = ("scaler.roles", "scaler.client.calls", "scaler.client.at_exit")
 """Imported while the launcher starts, and by the node's thread, where no Ctrl-C can meet it."""
 
 
@@ -90,8 +90,9 @@ class LocalCluster:
         refuse_inside_task()
         self._made = next(_made)
         close_displayed(self._made)
-        self.slots = checked_workers(workers)
-        limits = checked_limits(cancel_grace, max_tasks_per_executor, max_memory_per_executor)
+        limits = cancel_grace, max_tasks_per_executor, max_memory_per_executor
+        asked = asked_of(workers, env, preload, start_timeout, limits)
+        self.slots = asked.slots
         self._pid = os.getpid()
         self._closing = threading.RLock()  # a signal handler may close what is being closed
         self.closed = False
@@ -100,25 +101,19 @@ class LocalCluster:
         """Set when the first executor is up, or the cluster broke."""
         self._sessions: dict[int, ClientSession] = {}
         self._client_numbers = count(1)
-        self._roles = self._start(env, preload, limits, start_timeout)
+        self._roles = self._start(asked)
         self.scheduler = self._roles.scheduler
         self._dropped = weakref.finalize(self, self._roles.dropped)
         self._dropped.atexit = False
         _clusters.add(self)
         _close_at_exit()
 
-    def _start(
-        self,
-        env: Mapping[str, str] | None,
-        preload: Sequence[str],
-        limits: ExecutorLimits,
-        start_timeout: float,
-    ) -> Roles:
+    def _start(self, asked: Asked) -> Roles:
         """Start the launcher, then all else, and wait for the first executor."""
         thread = NodeThread(
             "scaler",
-            preload=(*_PRELOAD, *preload),
-            env=environment(env, self.slots),
+            preload=(*_PRELOAD, *asked.preload),
+            env=asked.env,
             launch_now=True,
             imports=_MACHINERY,
             on_broken=weakly(self._on_node_broken),
@@ -130,11 +125,11 @@ class LocalCluster:
             roles = Roles(
                 thread,
                 self.slots,
-                limits,
+                asked.limits,
                 weakly(self.break_off),
                 partial(close_displayed, self._made) if "IPython" in sys.modules else None,
             )
-            self._await_executor(roles, start_timeout)
+            self._await_executor(roles, asked.start_timeout)
         except (ActorsError, OSError) as error:
             _end(thread)
             raise ClusterStartError(f"the cluster did not start: {error}") from error
@@ -319,20 +314,18 @@ class Client(BaseClient):
             NestedClientError: this is a task.
         """
         refuse_inside_task()
+        check_client(cancel_finished, credit_tasks, credit_bytes)
         asked = {
             "workers": workers,
             "cancel_grace": cancel_grace,
             "env": env,
-            "preload": preload or None,
+            "preload": checked_preload(preload) or None,
             "start_timeout": start_timeout,
             "max_tasks_per_executor": max_tasks_per_executor,
             "max_memory_per_executor": max_memory_per_executor,
         }
         own = cluster is None
-        if cluster is None:
-            cluster = _started(asked)
-        else:
-            _check_given(cluster, asked)
+        cluster = _given_or_started(cluster, asked)
         try:
             super().__init__(
                 cluster,
@@ -347,8 +340,11 @@ class Client(BaseClient):
             raise
 
 
-def _started(asked: Mapping[str, Any]) -> LocalCluster:
-    return LocalCluster(**{name: value for name, value in asked.items() if value is not None})
+def _given_or_started(cluster: Connection | None, asked: Mapping[str, Any]) -> Connection:
+    if cluster is None:
+        return LocalCluster(**{name: value for name, value in asked.items() if value is not None})
+    _check_given(cluster, asked)
+    return cluster
 
 
 def _check_given(cluster: object, asked: Mapping[str, Any]) -> None:
@@ -380,15 +376,12 @@ _made = count()
 _clusters: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
 
 
-def _close_all() -> None:
-    for cluster in list(_clusters):
-        cluster.close()
-
-
 @cache
 def _close_at_exit() -> None:
     """Have clusters closed at exit, before the systems that they live in.
 
     What is registered later is called earlier, and the systems' module has been imported by now.
     """
-    atexit.register(_close_all)
+    from scaler.client.at_exit import close_all
+
+    atexit.register(close_all, _clusters)

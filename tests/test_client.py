@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from fractions import Fraction
+
+import pytest
 
 from scaler import CancelOutcome
+from scaler.settings import NAME_CHARACTERS
 
 
 class TestClient:
@@ -34,6 +38,16 @@ class TestClient:
             future = other.submit(time.sleep, 60)
             assert client.cancel([future]) == [True]
             assert future.cancel_outcome is CancelOutcome.CANCELED
+
+    def test_wrong_arguments_are_refused_and_cost_the_client_nothing(self, client):
+        slow = client.submit(time.sleep, 60)
+        for arguments in ({"timeout": "x"}, {"grace": "x"}):
+            with pytest.raises(TypeError, match=f"cancel: {next(iter(arguments))} must be"):
+                client.cancel([slow], **arguments)
+        with pytest.raises(TypeError, match="name must be a str"):
+            client.options(name=3)
+        assert client.options(name="x" * NAME_CHARACTERS).submit(abs, -1).result(timeout=20) == 1
+        assert client.cancel([slow], grace=Fraction(1)) == [True]
 
     def test_results_come_in_any_number(self, client):
         futures = [client.submit(math.sqrt, number) for number in range(5_000)]

@@ -8,10 +8,13 @@ import operator
 import threading
 import time
 from concurrent.futures import CancelledError
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
 from scaler import CancelOutcome, Client, ClientClosedError, LocalCluster, ScalerFuture
+from scaler.client.outcome import check_cancel
 
 pytestmark = pytest.mark.usefixtures("by_value")
 
@@ -43,6 +46,34 @@ def test_cancel(client, sign):
     assert finished.cancel_outcome is CancelOutcome.RELEASED
     with pytest.raises(CancelledError):
         finished.result()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        (("x", None), TypeError, "cancel: timeout must be a number of seconds, got 'x'"),
+        ((True, None), TypeError, "cancel: timeout must be a number of seconds, got True"),
+        ((1, "x"), TypeError, "cancel: grace must be a number of seconds, got 'x'"),
+        ((1, [1]), TypeError, "cancel: grace must be a number of seconds"),
+        ((math.nan, None), ValueError, "the timeout must be 0 or more seconds"),
+        ((10**400, None), ValueError, "the timeout must be 0 or more seconds"),
+        ((math.inf, None), ValueError, "timeout=inf): nothing waits without a bound; at most"),
+        ((1e300, None), ValueError, "nothing waits without a bound; at most 1e+09 s"),
+        ((1, math.nan), ValueError, "the grace must be 0 or more seconds"),
+    ],
+)
+def test_a_cancel_says_what_is_wrong_with_its_arguments(arguments, error, text):
+    with pytest.raises(error) as caught:
+        check_cancel(*arguments)
+    assert text in str(caught.value)
+
+
+def test_a_cancel_takes_numbers_of_any_kind(client, sign):
+    assert check_cancel(Decimal("1.5"), math.inf) == 1.5  # type: ignore[arg-type]
+    running = client.submit(wait_for_file, sign.path)
+    sign.wait()
+    assert running.cancel(timeout=Fraction(10), grace=Decimal(3))
+    assert running.cancel_outcome is CancelOutcome.CANCELED
 
 
 def test_callback(client):

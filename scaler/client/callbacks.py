@@ -75,10 +75,7 @@ class CallbackThread:
 
     def _run(self) -> None:
         while (future := self._next()) is not None:
-            try:
-                future._invoke_callbacks()
-            except BaseException:  # such as SystemExit: it ends that callback, not the thread
-                LOGGER.exception("a callback of %r ended with what no callback may raise", future)
+            future._invoke_callbacks()
             del future
 
     def _next(self) -> LazyFuture | None:

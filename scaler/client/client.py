@@ -16,6 +16,7 @@ from scaler.client.displayed import html_table
 from scaler.client.references import references
 from scaler.errors import ClientError
 from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLIENT_TASKS, MAX_ATTEMPTS
+from scaler.settings import checked_flag, checked_name
 
 if TYPE_CHECKING:
     from scaler.client.connection import Connection
@@ -249,8 +250,8 @@ class BaseClient:
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._options = ClientOptions(
-            name=self._options.name if name is None else name,
-            block=self._options.block if block is None else block,
+            name=self._options.name if name is None else checked_name(name),
+            block=self._options.block if block is None else checked_flag("block", block),
             policy=policy,
         )
         return view

@@ -10,6 +10,7 @@ from typing import Any
 
 from scaler.client.loops import in_user_coroutine
 from scaler.errors import ClientBusyError, ClientClosedError
+from scaler.settings import check_credit
 
 
 class Credit:
@@ -23,8 +24,7 @@ class Credit:
     """
 
     def __init__(self, tasks: int, size_bytes: int) -> None:
-        if tasks < 1 or size_bytes < 1:
-            raise ValueError(f"credit must be at least 1 task and 1 byte: {tasks}, {size_bytes}")
+        check_credit(tasks, size_bytes)
         self._tasks_max = self._tasks = tasks
         self._bytes_max = self._bytes = size_bytes
         self._closed = False

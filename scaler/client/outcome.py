@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from scaler.settings import LONGEST_S, as_number
+
 if TYPE_CHECKING:
     from scaler.client.future import ScalerFuture
 
@@ -83,11 +85,21 @@ class Canceller(Protocol):
 
 
 def check_cancel(timeout: float | None, grace: float | None) -> float:
-    """Return `timeout`, or raise a `ValueError` that says what is wrong with the arguments."""
+    """Return `timeout` as a float.
+
+    Raises:
+        TypeError: one is no number.
+        ValueError: one is out of its range.
+    """
     if timeout is None:
         raise ValueError("cancel(timeout=None): nothing waits without a bound; give seconds")
-    if not timeout >= 0:
+    timeout_s = as_number("cancel: timeout", timeout)
+    if not timeout_s >= 0:
         raise ValueError(f"cancel(timeout={timeout!r}): the timeout must be 0 or more seconds")
-    if grace is not None and not grace >= 0:
+    if timeout_s > LONGEST_S:
+        raise ValueError(
+            f"cancel(timeout={timeout!r}): nothing waits without a bound; at most {LONGEST_S:g} s"
+        )
+    if grace is not None and not as_number("cancel: grace", grace) >= 0:
         raise ValueError(f"cancel(grace={grace!r}): the grace must be 0 or more seconds")
-    return timeout
+    return timeout_s

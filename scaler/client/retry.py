@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from scaler.errors import ScalerError
 from scaler.limits import RETRY_BACKOFF_MAX_S
+from scaler.settings import as_number
 
 When: TypeAlias = (
     type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
@@ -58,9 +59,9 @@ class Retry:
             "when": _checked_when(self.when),
             "backoff": _checked_wait("backoff", self.backoff),
             "max_backoff": _checked_wait("max_backoff", self.max_backoff),
-            "jitter": _checked_wait("jitter", self.jitter),
+            "jitter": checked_number("jitter", self.jitter),
         }
-        if checked["jitter"] > 1:
+        if not 0 <= checked["jitter"] <= 1:
             raise ValueError(f"jitter must be between 0 and 1, got {self.jitter!r}")
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -91,12 +92,7 @@ def checked_number(name: str, value: Any, what: str = "a number") -> float:
         TypeError: it is no number.
         ValueError: it is NaN, or too large for a float.
     """
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be {what}, got {value!r}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.nan
+    number = as_number(name, value, what)
     if math.isnan(number):
         raise ValueError(f"{name} must be a number that a float can hold, got {value!r}")
     return number
@@ -120,9 +116,15 @@ def _checked_when(when: Any) -> Any:
         raise TypeError(
             f"when must be an exception type, a tuple of them, or a function, got {when!r}"
         )
-    if inspect.iscoroutinefunction(when):
+    if _is_async(when):
         raise TypeError(f"when must be a plain function, not an async one, got {when!r}")
     return when
+
+
+def _is_async(function: Any) -> bool:
+    """Whether a call makes a coroutine, which is true whatever it would come to."""
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - it is callable
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _check_own(kinds: tuple[Any, ...]) -> None:

@@ -162,7 +162,9 @@ class ClientSession:
     def cancel_soon(self, future: ScalerFuture, force: bool, grace_s: float | None) -> None:
         """Send a cancel and do not wait."""
         if not self.closed:
-            self.manager.tell(CancelFutures((future,), force, CANCEL_TIMEOUT_S, grace_s, True))
+            self.manager.tell(
+                CancelFutures((future,), force, CANCEL_TIMEOUT_S, _float(grace_s), True)
+            )
 
     def call_back(self, future: ScalerFuture) -> None:
         """Have the callbacks of a future that is done called."""
@@ -188,7 +190,7 @@ class ClientSession:
         if self.closed:
             return None
         newest_first = tuple(sorted(futures, key=lambda future: -future.task_id))
-        request = CancelFutures(newest_first, force, timeout_s, grace_s)
+        request = CancelFutures(newest_first, force, timeout_s, _float(grace_s))
         try:
             return self.manager.ask(request, timeout_s + _REPLY_MARGIN_S)
         except ActorsError:
@@ -275,3 +277,8 @@ class ClientSession:
             future.set_error(error)
         for submission in self.submissions.take_all():
             submission.future.set_error(error)
+
+
+def _float(grace_s: float | None) -> float | None:
+    """What the scheduler calculates with: users have numbers of many kinds."""
+    return None if grace_s is None else float(grace_s)

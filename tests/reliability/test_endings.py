@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import pytest
@@ -34,6 +35,34 @@ PRELUDE = """
 
     def say(*words):
         print(*words, flush=True)
+
+    def slow_to_close(client):
+        path = os.path.join(os.environ["TMPDIR"], "sign")
+        def resist_from_now_on():
+            begun = False
+            while True:
+                try:
+                    if not begun:
+                        begun = True
+                        open(path, "x").close()
+                    time.sleep(600)
+                except BaseException:
+                    pass
+        future = client.submit(resist_from_now_on)
+        while not os.path.exists(path):
+            time.sleep(0.001)
+        os.remove(path)
+        return future
+
+    def ctrl_c_while_all_is_closed(times):
+        # Called after the clusters were made: they are closed right after what is registered here.
+        left = [0.01] * (times - 1)
+        def ctrl_c(*_):
+            say("Ctrl-C")
+            signal.setitimer(signal.ITIMER_REAL, left.pop() if left else 0)
+            os.killpg(0, signal.SIGINT)
+        signal.signal(signal.SIGALRM, ctrl_c)
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0.01)
 """
 
 # Name: program, exit code, what it prints, what the last line on stderr begins with.
@@ -193,6 +222,40 @@ ENDS = {
         atexit.register(lambda: say(Client(workers=1).submit(pow, 2, 3).result()))
         """,
         (0, "8\n", ""),
+    ),
+    "Ctrl-C while clusters are closed at exit": (
+        """
+        clients = [Client(workers=1) for _ in range(2)]
+        futures = [slow_to_close(client) for client in clients]
+        ctrl_c_while_all_is_closed(1)
+        """,
+        (0, "Ctrl-C\n", ""),
+    ),
+    "Ctrl-C again and again while clusters are closed at exit": (
+        """
+        clients = [Client(workers=1) for _ in range(2)]
+        futures = [slow_to_close(client) for client in clients]
+        ctrl_c_while_all_is_closed(5)
+        """,
+        (0, 5 * "Ctrl-C\n", ""),
+    ),
+    "Ctrl-C, and again while clusters are closed at exit": (
+        """
+        client = Client(workers=1)
+        future = slow_to_close(client)
+        ctrl_c_while_all_is_closed(2)
+        signal.raise_signal(signal.SIGINT)
+        """,
+        (-signal.SIGINT, 2 * "Ctrl-C\n", "KeyboardInterrupt"),
+    ),
+    "a handler of Ctrl-C that raises while clusters are closed at exit": (
+        """
+        clients = [Client(workers=1) for _ in range(2)]
+        futures = [slow_to_close(client) for client in clients]
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(9))
+        ctrl_c_while_all_is_closed(3)
+        """,
+        (0, 3 * "Ctrl-C\n", ""),
     ),
     "an imap that is being read": (
         """

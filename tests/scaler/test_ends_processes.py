@@ -13,6 +13,7 @@ import time
 import pytest
 
 from scaler import Client, ClusterBrokenError, ForkedClientError, LocalCluster
+from scaler.client.at_exit import close_all
 from tests.interruptions import interruptions
 
 pytestmark = [
@@ -59,6 +60,63 @@ def test_closing_a_client_of_a_broken_cluster_ends_its_threads():
         cluster._roles.system.find("scheduler").stop()
         assert isinstance(future.exception(BOUND_S), ClusterBrokenError)
         assert told.wait(BOUND_S)
+
+
+class Slow:
+    """Signals arrive while it is closed: each time it is called, one of `signals`."""
+
+    def __init__(self, *signals: int, fails: Exception | None = None) -> None:
+        self.signals = [*signals]
+        self.fails = fails
+        self.closed = False
+
+    def close(self) -> None:
+        if self.signals:
+            signal.raise_signal(self.signals.pop(0))
+        if self.fails:
+            raise self.fails
+        self.closed = True
+
+
+def test_at_exit_ctrl_c_does_nothing_until_all_is_closed():
+    slow = [Slow(signal.SIGINT), Slow(), Slow(signal.SIGINT)]
+    close_all(slow)
+    assert [one.closed for one in slow] == [True] * 3
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_at_exit_what_a_signal_handler_raises_ends_no_close():
+    def leave(*_: object) -> None:
+        raise SystemExit(3)
+
+    slow = [Slow(signal.SIGINT, signal.SIGUSR1), Slow(signal.SIGINT)]
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        close_all(slow)
+        assert signal.getsignal(signal.SIGINT) is leave
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert [(one.closed, one.signals) for one in slow] == [(True, [])] * 2
+
+
+def test_at_exit_a_close_that_fails_is_logged_and_the_next_is_closed(caplog):
+    slow = [Slow(fails=OSError("no luck")), Slow()]
+    close_all(slow)
+    assert [one.closed for one in slow] == [False, True]
+    assert [record.message for record in caplog.records] == [
+        "a close at the end of the program failed"
+    ]
+    assert "no luck" in caplog.text
+
+
+def test_at_exit_all_is_closed_on_another_thread_too():
+    slow = Slow()
+    thread = threading.Thread(target=close_all, args=([slow],))
+    thread.start()
+    thread.join(BOUND_S)
+    assert slow.closed
 
 
 PROGRAM = """

@@ -27,10 +27,21 @@ def test_credit_is_taken_and_given_back():
     assert credit.in_flight() == (0, 0)
 
 
-@pytest.mark.parametrize(("tasks", "size_bytes"), [(0, 1), (1, 0), (-1, 5)])
-def test_there_must_be_some(tasks, size_bytes):
-    with pytest.raises(ValueError, match="at least 1 task and 1 byte"):
+@pytest.mark.parametrize(
+    ("tasks", "size_bytes", "wrong"),
+    [(0, 1, "credit_tasks"), (1, 0, "credit_bytes"), (-1, 5, "credit_tasks")],
+)
+def test_there_must_be_some(tasks, size_bytes, wrong):
+    with pytest.raises(ValueError, match=f"^{wrong} must be at least 1"):
         Credit(tasks, size_bytes)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 1.5, "3"])
+def test_credit_is_counted_in_integers(wrong):
+    with pytest.raises(TypeError, match=r"^credit_tasks must be an integer"):
+        Credit(wrong, 1)
+    with pytest.raises(TypeError, match=r"^credit_bytes must be an integer"):
+        Credit(1, wrong)
 
 
 @pytest.mark.parametrize(("tasks", "size_bytes"), [(1, 1), (0, 50), (5, 0)])

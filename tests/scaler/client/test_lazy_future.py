@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -212,6 +213,32 @@ def test_an_exception_of_a_callback_is_logged_and_the_next_one_runs(session, cap
         f"exception calling callback for {future!r}"
     ] * 2
     assert "in a callback" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_a_callback_that_wants_to_end_the_thread_is_logged_and_the_next_one_runs(
+    session, caplog, wait_until, error
+):
+    called: list[Any] = []
+
+    def leave(_: Any) -> None:
+        raise error
+
+    future = session.future()
+    for callback in (leave, called.append, leave, called.append):
+        future.add_done_callback(callback)
+    future.set_result_ready(session.row(1))
+    wait_until(lambda: len(called) == 2)
+    assert session.callbacks.close(BOUND_S)
+    logged = f"a callback of {future!r} ended with what no callback may raise"
+    assert [record.message for record in caplog.records] == [logged] * 2
+
+
+def test_a_callback_called_at_once_may_end_the_thread_it_is_called_on(session):
+    future = session.future()
+    future.set_result_ready(session.row(1))
+    with pytest.raises(SystemExit):
+        future.add_done_callback(lambda _: sys.exit(3))
 
 
 # wait and as_completed.

@@ -8,6 +8,7 @@ import threading
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -38,6 +39,20 @@ def is_os_error(error: BaseException) -> bool:
 
 async def wants_later(error: BaseException) -> bool:
     return True
+
+
+class Later:
+    """Called, it makes a coroutine."""
+
+    async def __call__(self, error: BaseException) -> bool:
+        return True
+
+
+class Now:
+    """A predicate that is an object."""
+
+    def __call__(self, error: BaseException) -> bool:
+        return True
 
 
 class OddMeta(type):
@@ -71,6 +86,11 @@ def test_when_is_a_type_some_types_or_a_function(when):
     assert Retry(when=when).when is when
 
 
+def test_when_may_be_an_object_that_is_called():
+    predicate = Now()
+    assert Retry(when=predicate).when is predicate
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
@@ -85,6 +105,9 @@ def test_when_is_a_type_some_types_or_a_function(when):
         ({"when": "OSError"}, TypeError, "when must be an exception type"),
         ({"when": ()}, ValueError, "names no exception"),
         ({"when": wants_later}, TypeError, "plain function"),
+        ({"when": Later()}, TypeError, "plain function, not an async one"),
+        ({"when": Later().__call__}, TypeError, "plain function"),
+        ({"when": partial(wants_later)}, TypeError, "plain function"),
         ({"when": TaskTimeoutError}, ValueError, "when=TaskTimeoutError can never hold"),
         ({"when": (OSError, WorkerDiedError)}, ValueError, "run again by `max_attempts`"),
         ({"backoff": -1}, ValueError, "backoff must be 0 or more"),
@@ -96,7 +119,9 @@ def test_when_is_a_type_some_types_or_a_function(when):
         ({"max_backoff": -0.1}, ValueError, "max_backoff"),
         ({"max_backoff": None}, TypeError, "max_backoff"),
         ({"jitter": 1.5}, ValueError, "jitter must be between 0 and 1"),
-        ({"jitter": -0.5}, ValueError, "jitter"),
+        ({"jitter": -0.1}, ValueError, "jitter must be between 0 and 1, got -0.1"),
+        ({"jitter": math.inf}, ValueError, "jitter must be between 0 and 1, got inf"),
+        ({"jitter": "x"}, TypeError, "jitter must be a number, got 'x'"),
     ],
 )
 def test_a_retry_says_what_is_wrong_with_its_arguments(arguments, error, text):
