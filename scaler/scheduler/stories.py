@@ -47,7 +47,8 @@ def timeout_story(record: TaskRecord, past: TaskPast, now_s: float, row: TaskRow
     if limit is Limit.TIMEOUT:
         head = f"{_title(record)} ran into its timeout of {policy.timeout_s:g} s"
     else:
-        head = f"{_title(record)} met its deadline, {policy.deadline_s:.3g} s after it was submitted"
+        after = f"{policy.deadline_s:.3g} s after it was submitted"
+        head = f"{_title(record)} met its deadline, {after}"
     whole_s = now_s - past.submitted_s
     waited_s = max(0.0, whole_s - past.ran_s - past.postponed_s)
     where = f"{waited_s:.3g} s waiting for a worker, {past.ran_s:.3g} s running"
