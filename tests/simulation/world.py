@@ -153,9 +153,13 @@ class World:
         rest.check_stopped(self)
 
     def _patience_s(self) -> float:
-        """How long it may take from the last fault until all tasks have ended."""
+        """How long it may take from the last fault until all tasks have ended.
+
+        Perhaps each of them in an executor of its own.
+        """
+        start_s = 1.5 * self.script.options.start_s
         return END_S + sum(
-            (plan.run_s + plan.unwind_s) * (plan.policy.retries + plan.policy.max_attempts)
+            (start_s + plan.run_s + plan.unwind_s) * (plan.policy.retries + plan.policy.max_attempts)
             + plan.policy.backoff_s * 2 ** min(plan.policy.retries, 10)
             for plan in self.script.tasks
         )
