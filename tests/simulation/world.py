@@ -157,12 +157,13 @@ class World:
 
         Perhaps each of them in an executor of its own.
         """
-        start_s = 1.5 * self.script.options.start_s
-        return END_S + sum(
-            (start_s + plan.run_s + plan.unwind_s) * (plan.policy.retries + plan.policy.max_attempts)
-            + plan.policy.backoff_s * 2 ** min(plan.policy.retries, 10)
-            for plan in self.script.tasks
-        )
+        wait_s, start_s = END_S, 1.5 * self.script.options.start_s
+        for plan in self.script.tasks:
+            retries = plan.policy.retries
+            attempt_s = start_s + plan.run_s + plan.unwind_s
+            wait_s += attempt_s * (retries + plan.policy.max_attempts)
+            wait_s += plan.policy.backoff_s * 2 ** min(retries, 10)
+        return wait_s
 
     @property
     def slack_s(self) -> float:
