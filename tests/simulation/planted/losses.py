@@ -43,8 +43,8 @@ LOSSES: Final = (
     Mutant(
         "what may run once runs again when nobody is to blame",
         _SCHEDULER + "attempts.py",
-        "        if not is_last and policy.max_attempts > 1:\n",
-        "        if not is_last:\n",
+        "        if not is_last and policy.max_attempts > 1 and not row.final:\n",
+        "        if not is_last and not row.final:\n",
     ),
     Mutant(
         "a poison task gets one attempt too many",
