@@ -21,6 +21,9 @@ from tests.simulation.world import World
 CHUNK = 50
 """Seeds that a process takes at once."""
 
+CHUNKS = 20
+"""So often, before another one takes over."""
+
 
 class Failure(msgspec.Struct, frozen=True):
     """What was wrong with one seed."""
@@ -134,7 +137,8 @@ def run_many(seeds: Iterable[int], jobs: int) -> Iterator[Outcome]:
             yield from _run_chunk(chunk)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn) as pool:  # a process that dies is an error there
+    # A process that dies is an error there. It leaves with all that its worlds may have left.
+    with ProcessPoolExecutor(jobs, spawn, max_tasks_per_child=CHUNKS) as pool:
         try:
             for outcomes in pool.map(_run_chunk, _chunks(seeds)):
                 yield from outcomes
