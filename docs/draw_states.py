@@ -20,6 +20,7 @@ def diagram() -> str:
     for (before, event), after in TRANSITIONS.items():
         arrows.setdefault((before, after), []).append(event.name.lower().replace("_", " "))
     lines = ["stateDiagram-v2", "    direction LR", "    [*] --> QUEUED: submitted"]
+    lines.append("    [*] --> WAITING: submitted, needs results")
     for (before, after), events in arrows.items():
         lines.append(f"    {before.name} --> {after.name}: {', '.join(events)}")
     left = [before for before, _ in arrows]

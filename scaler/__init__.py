@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from scaler.errors import ClusterBrokenError as ClusterBrokenError
     from scaler.errors import ClusterStartError as ClusterStartError
     from scaler.errors import ForkedClientError as ForkedClientError
+    from scaler.errors import InputFailedError as InputFailedError
     from scaler.errors import InternalError as InternalError
     from scaler.errors import NestedClientError as NestedClientError
     from scaler.errors import ScalerError as ScalerError
@@ -54,6 +55,7 @@ _HOMES = {
         "ClusterBrokenError",
         "ClusterStartError",
         "ForkedClientError",
+        "InputFailedError",
         "InternalError",
         "NestedClientError",
         "ScalerError",

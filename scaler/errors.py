@@ -8,6 +8,7 @@
     │   └── NestedClientError           `Client()` inside a task
     ├── SerializationError              something could not be pickled, or not be opened again
     ├── TaskFailedError                 the task raised what must not be raised here as it is
+    ├── InputFailedError            a task failed whose result is an argument of this one
     ├── TaskTimeoutError                the task was stopped at its timeout or deadline
     ├── WorkerDiedError                 executors died while they ran the task
     ├── ClusterStartError               the cluster did not come up
@@ -52,6 +53,13 @@ class TaskFailedError(ScalerError):
 
     `SystemExit`, `KeyboardInterrupt`, `GeneratorExit` and a task's own `CancelledError` arrive so,
     with the original as `__cause__`.
+    """
+
+
+class InputFailedError(ScalerError):
+    """A task whose result is an argument of this one failed, or was cancelled: this one never ran.
+
+    The text names that task; `__cause__` is what it raised.
     """
 
 

@@ -93,3 +93,7 @@ EXECUTOR_MEMORY_MIN_BYTES: Final = 64 << 20
 
 MEMORY_SOFT_SHARE: Final = 0.8
 """Above this share of `max_memory_per_executor` an executor is replaced after its task."""
+
+INPUTS_TIMEOUT_S: Final = 10.0
+"""How long the scheduler may take to say which results it does not know, before it is asked again.
+"""

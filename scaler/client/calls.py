@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,14 @@ import msgspec
 
 from scaler.client.chunking import Chunker, known_total
 from scaler.client.future import ScalerFuture
+from scaler.client.inputs import dump_collecting
 from scaler.client.mapping import run_imap, run_map, star_items, zip_items
 from scaler.client.outcome import CancelOutcome, check_cancel
 from scaler.client.session import ClientSession
+from scaler.client.submissions import Submission
 from scaler.errors import TaskTimeoutError
 from scaler.protocol.tasks import Function, TaskPolicy
+from scaler.serialization.inputs import FutureMetError
 from scaler.serialization.values import dump_arguments, dump_items
 
 if TYPE_CHECKING:
@@ -33,17 +37,13 @@ class Calls:
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         """See `Client.submit`."""
-        function = self._function_of(options, fn)
-        submission = self.session.prepare(function, dump_arguments(args, kwargs), options.policy)
-        return self.session.submit(submission, block=options.block)
+        return self.session.submit(self._prepared(options, fn, args, kwargs), block=options.block)
 
     async def asubmit(
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         """See `Client.asubmit`."""
-        function = self._function_of(options, fn)
-        submission = self.session.prepare(function, dump_arguments(args, kwargs), options.policy)
-        return await self.session.asubmit(submission)
+        return await self.session.asubmit(self._prepared(options, fn, args, kwargs))
 
     def map(self, options: ClientOptions, fn: Any, iterables: tuple[Iterable[Any], ...]) -> Any:
         """See `Client.map`."""
@@ -85,6 +85,17 @@ class Calls:
             for f in listed
         ]
 
+    def _prepared(
+        self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Submission:
+        function = self._function_of(options, fn)
+        try:
+            payload = dump_arguments(args, kwargs)
+        except FutureMetError:
+            payload, needs = dump_collecting(partial(dump_arguments, args, kwargs))
+            return self.session.prepare(function, payload, options.policy, needs=needs)
+        return self.session.prepare(function, payload, options.policy)
+
     def _function_of(self, options: ClientOptions, fn: Any) -> Function:
         self.session.check_usable()
         if not callable(fn):
@@ -120,15 +131,21 @@ class Chunks:
 
     def submit(self, items: list[Any], first: int) -> ScalerFuture:
         """Submit one chunk of argument tuples, the first of which is item `first` of the map."""
-        if self.single:
-            payload = dump_arguments(items[0], {}, of=f" of item {first}")
-        else:
-            payload = dump_items(items, first)
+        needs: tuple[ScalerFuture, ...] = ()
+        try:
+            payload = self._dump(items, first)
+        except FutureMetError:
+            payload, needs = dump_collecting(partial(self._dump, items, first))
         submission = self._session.prepare(
-            self.function, payload, self._policy_now(first), chunked=not self.single
+            self.function, payload, self._policy_now(first), not self.single, needs
         )
         self._last = submission.future
         return self._session.submit(submission, block=self._block)
+
+    def _dump(self, items: list[Any], first: int) -> bytes:
+        if self.single:
+            return dump_arguments(items[0], {}, of=f" of item {first}")
+        return dump_items(items, first)
 
     def _policy_now(self, first: int) -> TaskPolicy | None:
         """The policy of a chunk submitted now: the deadline is that of the whole map."""

@@ -10,24 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from threading import Condition, get_ident
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
 from actors import LazyFuture
 from scaler.client.loops import in_loop_callback
 from scaler.client.outcome import Canceller, CancelOutcome, ProfilingInfo, check_cancel
+from scaler.client.rows import open_row, profile_of, reduced
 from scaler.errors import (
     ClientError,
-    InternalError,
-    SerializationError,
-    TaskTimeoutError,
-    WorkerDiedError,
 )
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.protocol.tasks import RowStatus, TaskRow
-from scaler.serialization.exceptions import load_exception
-from scaler.serialization.values import load_value
 
 __all__ = ["CancelOutcome", "Canceller", "ProfilingInfo", "ScalerFuture", "resolve_rows"]
 
@@ -52,14 +47,6 @@ _INTERRUPTED: Final = RowStatus.INTERRUPTED
 # Notified when a thread has opened a payload that others wait for.
 _OPENED: Final = Condition(LOCK)
 
-_ERRORS: Final = {
-    RowStatus.WORKER_DIED: WorkerDiedError,
-    RowStatus.LOST: WorkerDiedError,
-    RowStatus.TIMED_OUT: TaskTimeoutError,
-    RowStatus.INTERNAL: InternalError,
-}
-"""What a row that is text raises."""
-
 _SMALL_BYTES: Final = 512
 """A payload up to this size stays with its row: it is smaller than the work to drop it."""
 
@@ -83,6 +70,7 @@ class ScalerFuture(LazyFuture[T]):
         "_session",
         "_submitted_s",
         "cancel_outcome",
+        "is_input",
         "name",
         "task_id",
     )
@@ -97,6 +85,7 @@ class ScalerFuture(LazyFuture[T]):
         self._submitted_s = submitted_s
         self._row: TaskRow | None = None
         self._ran: TaskRow | None = None
+        self.is_input = False  # its result is an argument of a task: the pickle is kept
         self._opener = 0  # the thread that opens the payload, negative when others wait for it
         self._state = PENDING
         self._result = self._exception = None
@@ -111,11 +100,8 @@ class ScalerFuture(LazyFuture[T]):
     def __repr__(self) -> str:
         return f"<ScalerFuture task={self.task_id}{_called(self)} {_in_words(self)}>"
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise ClientError(
-            f"{self!r} cannot be pickled, so it cannot be an argument, part of one, or a result. "
-            "Pass its result() instead."
-        )
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return reduced(self)
 
     def profiling_info(self) -> ProfilingInfo:
         """Return where and how long the task ran, in its last attempt.
@@ -126,7 +112,7 @@ class ScalerFuture(LazyFuture[T]):
         pending = self._state in OPEN  # looked at first: a row comes before its state
         row = self._row or self._ran
         if row is not None and row.pid:
-            return _profile_of(row, self._submitted_s)
+            return profile_of(row, self._submitted_s)
         early = pending and row is None
         why = " yet: wait for its result first" if early else ": no run of it came to an end"
         raise ClientError(f"task {self.task_id} has no profile{why}")
@@ -155,8 +141,9 @@ class ScalerFuture(LazyFuture[T]):
                 if row is None:
                     return
                 self._opener = me
-            self._result, self._exception = _open_row(row, self.name)
-            self._drop_payload(row)
+            self._result, self._exception = open_row(row, self.name)
+            with LOCK:
+                self._drop_payload(row, keep=self.is_input or row.status is not _SUCCEEDED)
             if self._state != FINISHED:  # given up meanwhile
                 self._result = self._exception = None
         finally:
@@ -166,8 +153,8 @@ class ScalerFuture(LazyFuture[T]):
                         _OPENED.notify_all()
                     self._opener = 0
 
-    def _drop_payload(self, row: TaskRow) -> None:
-        if len(row.payload) > _SMALL_BYTES:
+    def _drop_payload(self, row: TaskRow, *, keep: bool = False) -> None:
+        if len(row.payload) > _SMALL_BYTES and not keep:
             row = msgspec.structs.replace(row, payload=b"")
         self._ran = row
         self._row = None
@@ -367,32 +354,3 @@ def resolve_rows(pairs: Sequence[tuple[ScalerFuture, TaskRow]]) -> list[ScalerFu
             if future._take(row) and future._done_callbacks:
                 to_call.append(future)
     return to_call
-
-
-def _open_row(row: TaskRow, name: str) -> tuple[Any, BaseException | None]:
-    """Return value and exception of an attempt that ended."""
-    kind = _ERRORS.get(row.status)
-    if kind is not None:
-        return None, kind(f"{name}: {row.payload.decode(errors='replace')}")
-    if row.status is not _SUCCEEDED:
-        return None, load_exception(row.payload)
-    try:
-        return load_value(row.payload), None
-    except SerializationError as error:
-        error.add_note(f"task {row.task_id}, run by {row.worker} (pid {row.pid})")
-        return None, error
-
-
-def _profile_of(row: TaskRow, submitted_s: float) -> ProfilingInfo:
-    started_s, ended_s = row.started_s, row.ended_s
-    return ProfilingInfo(
-        queued_s=max(0.0, started_s - submitted_s),
-        started_s=started_s,
-        ended_s=ended_s,
-        run_s=ended_s - started_s,
-        cpu_s=row.cpu_s,
-        rss_bytes=row.rss_bytes,
-        worker=row.worker,
-        pid=row.pid,
-        attempt=row.attempt,
-    )

@@ -15,6 +15,7 @@ import msgspec
 from actors import Actor, ActorRef, ActorsError, LocalMessage, Terminated, handles
 from scaler.client.cancels import CancelDue, CancelFutures, Cancels, Waiter
 from scaler.client.future import CancelOutcome, ScalerFuture, cancel_all, resolve_rows
+from scaler.client.inputs import Inputs
 from scaler.client.submissions import Submissions, SubmissionsReady
 from scaler.errors import ClusterBrokenError
 from scaler.limits import CLOSE_TIMEOUT_S
@@ -87,6 +88,7 @@ class ClientFutureManager(Actor):
         self.open = surroundings.open
         """Future and size in bytes of every task that the scheduler has not answered for."""
         self.cancels = Cancels(self)
+        self.inputs = Inputs(self)
         self.printed: dict[int, TaskRow | None] = {}
         """Open tasks that have printed, with the row that waits until that is shown."""
         self.broken: Exception | None = None
@@ -94,8 +96,7 @@ class ClientFutureManager(Actor):
         self.leaving = False
         """The client was closed."""
         self._resolved: list[tuple[ScalerFuture, TaskRow]] = []
-        self._released_tasks = 0
-        self._released_bytes = 0
+        self._released_tasks = self._released_bytes = 0
 
     def on_start(self) -> None:
         """Introduce the client to the scheduler."""
@@ -115,8 +116,7 @@ class ClientFutureManager(Actor):
         submissions = self.surroundings.submissions.take_all()
         if not submissions:
             return
-        functions = {}
-        tasks = []
+        functions, tasks = {}, []
         for submission in submissions:
             task = submission.task
             self.open[task.task_id] = (submission.future, len(task.payload))
@@ -126,6 +126,7 @@ class ClientFutureManager(Actor):
             self._break(self.broken)
             return
         self.context.tell(self.scheduler, TaskSubmit(tuple(functions.values()), tuple(tasks)))
+        self.inputs.await_for(submissions)
 
     # --- results ----------------------------------------------------------------------------
 
@@ -181,7 +182,7 @@ class ClientFutureManager(Actor):
     def on_cancel(self, message: CancelFutures) -> None:
         """Ask the scheduler to stop tasks; reply for each whether its future is cancelled."""
         self.on_submissions(SubmissionsReady())  # one thread's may be overtaken by another's cancel
-        self._resolve()
+        self.resolve()
         futures = dict.fromkeys(message.futures)
         waiter = Waiter(self.context.defer_reply(), futures)
         task_ids = tuple([f.task_id for f in futures if f.task_id in self.open])
@@ -201,7 +202,7 @@ class ClientFutureManager(Actor):
         answer: Any,
     ) -> None:
         """What was queued of a batch is gone; each of the rest is cancelled in the time left."""
-        self._resolve()  # what has arrived in this turn is done, and can be given up
+        self.resolve()  # what has arrived in this turn is done, and can be given up
         dropped = []
         for task_id in answer.task_ids if isinstance(answer, TaskDropped) else ():
             entry = self.open.pop(task_id, None)
@@ -255,11 +256,11 @@ class ClientFutureManager(Actor):
 
     def _release(self, size_bytes: int) -> None:
         if not self._released_tasks and not self._resolved:
-            self.context.after_turn(self._resolve)
+            self.context.after_turn(self.resolve)
         self._released_tasks += 1
         self._released_bytes += size_bytes
 
-    def _resolve(self) -> None:
+    def resolve(self) -> None:
         """Resolve what has arrived in this turn: one lock, one release of credit."""
         # Credit first: who has seen a result may submit the next task without waiting.
         tasks, size_bytes = self._released_tasks, self._released_bytes
@@ -319,10 +320,10 @@ class ClientFutureManager(Actor):
 
     def _end_all(self, end: Callable[[ScalerFuture], object]) -> None:
         """End every open future by `end`, the newest first."""
-        self._resolve()
+        self.resolve()
         for task_id in reversed(list(self.open)):
             future, size_bytes = self.open.pop(task_id)
             end(future)
             self._release(size_bytes)
             self.cancels.settle(task_id)
-        self._resolve()
+        self.resolve()

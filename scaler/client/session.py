@@ -16,6 +16,7 @@ from scaler.client.chunking import ItemTimes
 from scaler.client.credit import Credit
 from scaler.client.future import ScalerFuture
 from scaler.client.future_manager import ClientFutureManager, CloseManager
+from scaler.client.inputs import check_own
 from scaler.client.notebook import future_factory
 from scaler.client.output import OutputThread
 from scaler.client.references import references
@@ -89,13 +90,17 @@ class ClientSession:
         payload: bytes,
         policy: TaskPolicy | None = None,
         chunked: bool = False,
+        needs: tuple[ScalerFuture, ...] = (),
     ) -> Submission:
         """Make a task and its future. Nothing is sent yet."""
         task_id = next(self._task_ids)
         future = self._new_future(task_id, self, time.monotonic())
         future.name = function.name
-        task = Task(task_id, function.function_id, payload, chunked, 1, policy)
-        return Submission(future, function, task)
+        if needs:
+            check_own(needs, self)
+        needed = tuple([need.task_id for need in needs]) if needs else ()
+        task = Task(task_id, function.function_id, payload, chunked, 1, policy, needed)
+        return Submission(future, function, task, needs)
 
     def submit(self, submission: Submission, *, block: bool) -> ScalerFuture:
         """Send one task; waits for credit, or raises what `Credit.acquire` does."""

@@ -18,6 +18,8 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     future: ScalerFuture
     function: Function
     task: Task
+    needs: tuple[ScalerFuture, ...] = ()
+    """Futures among the arguments, in the order of `task.needs`."""
 
 
 class SubmissionsReady(LocalMessage, frozen=True):

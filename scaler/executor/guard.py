@@ -126,7 +126,7 @@ class TaskGuard:
             function = self._open(task.function_id)
         if task.chunked:
             return self._work_through(function, task)
-        args, kwargs = load_arguments(task.payload)
+        args, kwargs = load_arguments(task.payload, task.inputs)
         value = function(*args, **kwargs)
         if type(value) is CoroutineType:
             value = _run_coroutine(value)
@@ -136,7 +136,7 @@ class TaskGuard:
         values: list[Any] = []
         try:
             show_item, keep = self.show_item, values.append
-            for index, args in enumerate(load_items(task.payload)):
+            for index, args in enumerate(load_items(task.payload, task.inputs)):
                 show_item(index)
                 value = function(*args)
                 if type(value) is CoroutineType:

@@ -33,6 +33,8 @@ class RowStatus(IntEnum):
     """It was stopped at its timeout or deadline. `payload` says how, as UTF-8 text."""
     LOST = 6
     """Its executor went while it ran, by nobody's fault. `payload` is the cause as UTF-8 text."""
+    INPUT_FAILED = 7
+    """A task failed whose result it needs. `payload` says which (`scaler.protocol.inputs`)."""
 
 
 class Function(Message, frozen=True, gc=False, array_like=True):
@@ -82,6 +84,10 @@ class Task(Message, frozen=True, gc=False, array_like=True):
     """Which start of the task this is, from 1."""
     policy: TaskPolicy | None = None
     """`None` stands for `DEFAULT_POLICY`."""
+    needs: tuple[int, ...] = ()
+    """Tasks whose results stand among the arguments. It waits for them."""
+    inputs: tuple[bytes, ...] = ()
+    """Their pickled results, in this order, once all are there."""
 
 
 class TaskSubmit(Message, frozen=True):
@@ -153,6 +159,33 @@ class TaskOutput(Message, frozen=True, gc=False, array_like=True):
     stream: str
     """`stdout` or `stderr`."""
     text: str
+
+
+class AwaitInputs(Message, frozen=True):
+    """Asked client to scheduler, after it submitted tasks with `needs`: which of these needs did
+    the scheduler not know any more? The reply is an `InputsUnknown`.
+    """
+
+    task_ids: tuple[int, ...]
+
+
+class InputsUnknown(Message, frozen=True):
+    """These had ended before, and what they came to was told: give me `InputGiven` for each."""
+
+    pairs: tuple[tuple[int, int], ...]
+    """The task that waits, and the one whose result it needs."""
+
+
+class InputGiven(Message, frozen=True):
+    """Client to scheduler: what a task has come to whose result another one needs."""
+
+    task_id: int
+    """The task that waits."""
+    needed: int
+    name: str
+    """Of the function of `needed`, for people."""
+    row: TaskRow | None
+    """`None`: it was cancelled."""
 
 
 class TaskCancel(Message, frozen=True):

@@ -79,7 +79,7 @@ class Attempts:
             return
         state = record.state
         if state is _SUCCEEDED:  # first, since it is the one that most go through
-            scheduler.deliver(record, waiting, row)
+            scheduler.deliveries.deliver(record, waiting, row)
         elif state is TaskState.CANCELED:
             scheduler.cancels.confirm(record, waiting, TaskCancelConfirmType.Canceled)
         elif state is TaskState.WAITING:
@@ -88,7 +88,7 @@ class Attempts:
             self._next_attempt(record)
             self.put_back(record)
         else:
-            scheduler.deliver(record, waiting, row)
+            scheduler.deliveries.deliver(record, waiting, row)
 
     def lose(self, worker: WorkerEntry, record: TaskRecord, cause: str) -> None:
         """Nobody answers for a task any more. Whether it has begun is not known."""
@@ -191,7 +191,7 @@ class Attempts:
         text = timeout_story(record, self._past(record), now_s, None)
         if self._scheduler.apply(record, TaskEvent.TIMED_OUT):
             row = fault_row(record.task, RowStatus.TIMED_OUT, text, now_s)
-            self._scheduler.deliver(record, None, row)
+            self._scheduler.deliveries.deliver(record, None, row)
 
     def _past(self, record: TaskRecord) -> TaskPast:
         if record.past is None:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 from actors import Actor, ActorRef, Terminated, handles
 from scaler.protocol.tasks import (
     CLIENT_SHIFT,
+    AwaitInputs,
     AwaitWorker,
     ClientConnect,
     ClientConnected,
     ClientDisconnect,
     GetStatus,
+    InputGiven,
+    InputsUnknown,
     RowStatus,
     TaskCancel,
     TaskCancelConfirm,
@@ -26,14 +29,15 @@ from scaler.protocol.tasks import (
     TaskOutput,
     TaskResult,
     TaskReturned,
-    TaskRow,
     TaskStarted,
     TaskSubmit,
     WorkerConnect,
 )
 from scaler.scheduler.attempts import Attempts, DeadlineDue, RetryDue
 from scaler.scheduler.cancels import Cancels
+from scaler.scheduler.deliveries import Deliveries
 from scaler.scheduler.departures import Departures
+from scaler.scheduler.inputs import Inputs
 from scaler.scheduler.placement import Placement
 from scaler.scheduler.records import (
     ClientEntry,
@@ -66,10 +70,11 @@ class Scheduler(Actor):
         self.clients: dict[int, ClientEntry] = {}
         self.workers: dict[ActorRef, WorkerEntry] = {}
         self.attempts = Attempts(self)
+        self.inputs = Inputs(self)
         self.cancels = Cancels(self)
         self.departures = Departures(self)
+        self.deliveries = Deliveries(self)
         self._awaiting: list[DeferredReply] = []
-        self._told: dict[int, ClientEntry] = {}
 
     def on_stop(self) -> None:
         """Cut records and workers apart: the garbage collector does not see records."""
@@ -103,10 +108,24 @@ class Scheduler(Actor):
             entry = entries[task.function_id]
             record = TaskRecord(task, entry.of_chunks if task.chunked else entry, client)
             records[task.task_id] = record
-            enqueue(record)
+            if task.needs:
+                self.inputs.begin(record)
+            else:
+                enqueue(record)
             if task.policy is not None:
                 self.attempts.begin(record, task.policy)
         client.open += len(message.tasks)
+
+    @handles(AwaitInputs)
+    def on_await_inputs(self, message: AwaitInputs) -> None:
+        """Say which results that new tasks need have gone to their client already."""
+        self.deliveries.tell()  # they may be among these, and come first
+        self.context.reply(InputsUnknown(self.inputs.unknown(message.task_ids)))
+
+    @handles(InputGiven)
+    def on_input_given(self, message: InputGiven) -> None:
+        """Take such a result."""
+        self.inputs.given(message)
 
     @handles(TaskCancel)
     def on_cancel(self, message: TaskCancel) -> None:
@@ -114,7 +133,7 @@ class Scheduler(Actor):
         reply = self.context.defer_reply()
         record = self.records.get(message.task_id)
         if record is None:
-            self._tell_results()  # its result may be among them, and comes first
+            self.deliveries.tell()  # its result may be among them, and comes first
             unknown = TaskCancelConfirmType.CancelNotFound
             reply.send(TaskCancelConfirm(message.task_id, unknown))
             return
@@ -251,6 +270,8 @@ class Scheduler(Actor):
         del self.records[record.task.task_id]
         if before is _QUEUED:
             self.placement.discard()
+        if self.inputs.wanted:
+            self.inputs.struck(record)
         client = record.client
         client.open -= 1
         if record.past is not None:
@@ -267,34 +288,17 @@ class Scheduler(Actor):
         record.cancels = None
         if record.task.task_id in self.records:
             self._strike(record, before)
-        now_s = self.context.now()
-        self.deliver(record, waiting, fault_row(record.task, RowStatus.INTERNAL, text, now_s))
-
-    def deliver(
-        self, record: TaskRecord, waiting: list[DeferredReply] | None, row: TaskRow
-    ) -> None:
-        """Answer who waits for a cancel with the row; if nobody does, it goes with the others."""
-        for reply in waiting or ():
-            reply.send(TaskResult((row,)))
-        client = record.client
-        if not waiting and client.leaving is None:
-            client.rows.append(row)
-            self._told[client.number] = client
+        row = fault_row(record.task, RowStatus.INTERNAL, text, self.context.now())
+        self.deliveries.deliver(record, waiting, row)
 
     def end_of_turn(self) -> None:
         """Send results to clients and tasks to workers, many in one message."""
-        self._tell_results()
+        self.deliveries.tell()
         if self.placement.queued:
             now_s = self.context.now()
             for worker in self.placement.assign():
                 batch, worker.batch = worker.batch, []
                 self.context.tell(worker.ref, run_message(batch, now_s))
-
-    def _tell_results(self) -> None:
-        for client in self._told.values():
-            rows, client.rows = client.rows, []
-            self.context.tell(client.ref, TaskResult(tuple(rows)))
-        self._told.clear()
 
     def _sending_worker(self) -> WorkerEntry | None:
         sender = self.context.sender

@@ -19,7 +19,7 @@ class TaskState(IntEnum):
     """Where a task is."""
 
     WAITING = 0
-    """It failed, and waits for its next attempt."""
+    """For the results that it needs, or, after it failed, for the time of its next attempt."""
     QUEUED = 1
     """It waits for a worker."""
     RUNNING = 2
@@ -46,7 +46,7 @@ class TaskEvent(IntEnum):
     RETRIED = 3
     """It raised, and will be tried again."""
     DUE = 4
-    """The time of its next attempt has come."""
+    """What it waited for has come."""
     TIMED_OUT = 5
     LOST = 6
     """The executor died while the task ran; it will be tried again."""
@@ -61,11 +61,14 @@ class TaskEvent(IntEnum):
     """It goes on running."""
     CANCEL_MISSED = 12
     """The worker does not know it, and sent no result."""
+    INPUT_FAILED = 13
+    """A task has failed or was cancelled whose result it needs."""
 
 
 TRANSITIONS: Final[Mapping[tuple[TaskState, TaskEvent], TaskState]] = MappingProxyType(
     {
         (TaskState.WAITING, TaskEvent.DUE): TaskState.QUEUED,
+        (TaskState.WAITING, TaskEvent.INPUT_FAILED): TaskState.FAILED,
         (TaskState.WAITING, TaskEvent.TIMED_OUT): TaskState.TIMED_OUT,
         (TaskState.WAITING, TaskEvent.CANCEL_REQUESTED): TaskState.CANCELED,
         (TaskState.QUEUED, TaskEvent.DISPATCHED): TaskState.RUNNING,

@@ -7,7 +7,7 @@ The C pickler goes first, it is ten times as fast. What it refuses, and what nam
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from scaler.errors import ScalerError, SerializationError
 from scaler.limits import PAYLOAD_BYTES
 from scaler.serialization.by_value import dumps_by_value, modules_by_value
+from scaler.serialization.inputs import inputs_at_hand
 from scaler.serialization.reasons import describe, hint, type_name
 
 _NO_ARGUMENTS: Final = pickle.dumps(((), {}), 5)
@@ -58,15 +59,18 @@ def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], of: str = "") 
         raise _refused(named, error) from error
 
 
-def load_arguments(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Open what `dump_arguments` made.
+def load_arguments(
+    payload: bytes, inputs: Sequence[bytes] = ()
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Open what `dump_arguments` made, with these pickled values where futures stood.
 
     Raises:
         SerializationError: they cannot be opened in this process.
     """
     if payload == _NO_ARGUMENTS:
         return (), {}
-    arguments: tuple[tuple[Any, ...], dict[str, Any]] = _load(payload, "the arguments of the task")
+    arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    arguments = _load(payload, "the arguments of the task", inputs)
     return arguments
 
 
@@ -85,9 +89,9 @@ def dump_items(items: list[tuple[Any, ...]], first: int = 0) -> bytes:
         raise _refused(named, error) from error
 
 
-def load_items(payload: bytes) -> list[tuple[Any, ...]]:
-    """Open what `dump_items` made; errors as `load_arguments`."""
-    items: list[tuple[Any, ...]] = _load(payload, "the arguments of a chunk of tasks")
+def load_items(payload: bytes, inputs: Sequence[bytes] = ()) -> list[tuple[Any, ...]]:
+    """Open what `dump_items` made; `inputs` and errors as in `load_arguments`."""
+    items: list[tuple[Any, ...]] = _load(payload, "the arguments of a chunk of tasks", inputs)
     return items
 
 
@@ -172,9 +176,12 @@ def _is_plain(value: Any, depth: int = 3) -> bool:
     return getattr(getattr(value, "dtype", None), "hasobject", True) is False
 
 
-def _load(payload: bytes, what: str) -> Any:
+def _load(payload: bytes, what: str, inputs: Sequence[bytes] = ()) -> Any:
     try:
-        return pickle.loads(payload)
+        if not inputs:
+            return pickle.loads(payload)
+        with inputs_at_hand(inputs):
+            return pickle.loads(payload)
     except (Exception, SystemExit, GeneratorExit) as error:  # not what interrupts us
         raise SerializationError(
             f"{what} cannot be opened in this process: {describe(error)}{hint(error)}"

@@ -127,7 +127,9 @@ class SimClient:
         self._submitted += 1
         task_id = self.number << CLIENT_SHIFT | self._submitted
         future = ScalerFuture(task_id, self, self.world.sim.now())
-        self.world.truth.submitted(plan, place, task_id)
+        needs = tuple([self.futures[need] for need in plan.needs if need in self.futures])
+        needed = tuple([need.task_id for need in needs])
+        self.world.truth.submitted(plan, place, task_id, needed)
         self.futures[place] = future
         if plan.watched:
             future.add_waiter(Told(self))
@@ -136,8 +138,10 @@ class SimClient:
         function = FUNCTIONS[plan.function]
         policy = None if plan.policy == DEFAULT_POLICY else plan.policy
         chunked = plan.items > 0
-        task = Task(task_id, function.function_id, payload, chunked, policy=policy)
-        self.submissions.waiting.append(Submission(future, function, task))
+        for need in needs:
+            need.is_input = True
+        task = Task(task_id, function.function_id, payload, chunked, policy=policy, needs=needed)
+        self.submissions.waiting.append(Submission(future, function, task, needs))
         self.submissions.announce(self.manager)
 
     def stop_tasks(self, op: Cancel) -> None:

@@ -51,8 +51,9 @@ def draw_script(seed: int) -> Script:
     ops = _draw_ops(random, options, tasks)
     last_s = max(op.at_s for op in ops)
     faults = _draw_faults(random, options, last_s)
-    rare = _draw_rare(Random(f"rare {seed}"), tasks)
-    return Script(options=options, tasks=rare, ops=ops, faults=faults)
+    tasks = _draw_rare(Random(f"rare {seed}"), tasks)
+    tasks = _draw_needs(Random(f"needs {seed}"), tasks)
+    return Script(options=options, tasks=tasks, ops=ops, faults=faults)
 
 
 def draw_options(random: Random) -> Options:
@@ -141,6 +142,22 @@ def _draw_rare(random: Random, tasks: tuple[TaskPlan, ...]) -> tuple[TaskPlan, .
     if random.random() < 0.06:
         place = random.randrange(len(tasks))
         changed[place] = msgspec.structs.replace(changed[place], kills_receiver=True)
+    return tuple(changed)
+
+
+def _draw_needs(random: Random, tasks: tuple[TaskPlan, ...]) -> tuple[TaskPlan, ...]:
+    """Let some tasks of a quarter of the seeds need results of others of their client."""
+    if random.random() > 0.25:
+        return tasks
+    share, changed = random.choice((0.1, 0.5, 1.0)), list(tasks)
+    own: dict[int, list[int]] = {}
+    for place, plan in enumerate(tasks):
+        before = own.setdefault(plan.client, [])
+        if before and random.random() < share:
+            near = before[-random.choice((1, 5, 100)) :]
+            needs = tuple(random.sample(near, min(len(near), random.choice((1, 1, 2, 5)))))
+            changed[place] = msgspec.structs.replace(plan, needs=needs)
+        before.append(place)
     return tuple(changed)
 
 

@@ -42,6 +42,8 @@ SOMETIMES = (
     "stopped at its timeout",
     "stopped at its deadline",
     "tasks came back",
+    "a task began with results of others",
+    "a result had ended before it was needed",
     # What cancels are answered with.
     "confirm: canceled",
     "confirm: not found",
@@ -53,6 +55,7 @@ SOMETIMES = (
     "a future raised SerializationError",
     "a future raised WorkerDiedError",
     "a future raised TaskTimeoutError",
+    "a future raised InputFailedError",
     "a future raised ClusterBrokenError",
     "cancelled: canceled",
     "cancelled: not found",

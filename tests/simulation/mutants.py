@@ -7,8 +7,9 @@ from typing import Final
 from tests.simulation.planted.books import BOOKS
 from tests.simulation.planted.cancels import CANCELS
 from tests.simulation.planted.ground import GROUND
+from tests.simulation.planted.inputs import INPUTS
 from tests.simulation.planted.limits import LIMITS
 from tests.simulation.planted.losses import LOSSES
 from tests.simulation.planted.mutant import Mutant
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*CANCELS, *BOOKS, *LOSSES, *LIMITS, *GROUND)
+MUTANTS: Final[tuple[Mutant, ...]] = (*CANCELS, *BOOKS, *LOSSES, *LIMITS, *INPUTS, *GROUND)

@@ -97,6 +97,9 @@ class TaskPlan(Plan, frozen=True, kw_only=True):
     """Of its runs, one after the other; the last one holds for all that follow."""
     kills_receiver: bool = False
     """Who receives it dies, before it has begun: it is too large."""
+    needs: tuple[int, ...] = ()
+    """Tasks of the same client whose results are its arguments, by their places; those that were
+    not submitted when it is, are none."""
     stuck_s: float = 0.0
     """Its process hangs in the kernel: once told to die, it needs so long."""
     prints: int = 0

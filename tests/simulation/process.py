@@ -135,11 +135,12 @@ class SimProcess(Steps):
         run, task = self._run, self._task
         assert run is not None
         assert task is not None
+        run.payload = payloads.of(run, status)
         row = TaskRow(
             ordinal=self._running,
             task_id=task.task_id,
             status=status,
-            payload=payloads.of(run, status),
+            payload=run.payload,
             started_s=self._started_s,
             ended_s=self._host.clock(),
             cpu_s=0.0,

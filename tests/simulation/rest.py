@@ -74,6 +74,8 @@ def _look_at_scheduler(world: World, left: dict[str, object]) -> None:
     scheduler: Any = world.main.actor(world.scheduler)
     left["records"] = scheduler.records
     left["queue"] = scheduler.placement.queued
+    left["needs"] = scheduler.inputs.wanted
+    left["inputs"] = scheduler.inputs.there
     for ref, worker in scheduler.workers.items():
         left[f"outstanding at {ref.name}"] = worker.outstanding
         left[f"load of {ref.name}"] = worker.load_us

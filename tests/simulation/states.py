@@ -78,6 +78,8 @@ def _scheduler(scheduler: Scheduler) -> Any:
             )
             for record in scheduler.records.values()
         ],
+        [(needed, list(waiting)) for needed, waiting in scheduler.inputs.wanted.items()],
+        [(task_id, list(there)) for task_id, there in scheduler.inputs.there.items()],
         list(placement._queue._ids),
         placement.queued,
         [worker.name for worker in placement._idle],

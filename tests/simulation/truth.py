@@ -65,6 +65,7 @@ class Run:
         "interrupted",
         "left_behind",
         "number",
+        "payload",
         "plan",
         "stuck_s",
         "task_id",
@@ -85,6 +86,8 @@ class Run:
         self.ending: Ending = plan.ending(number)
         self.how: How | None = None
         self.interrupted = False
+        self.payload = b""
+        """What it returned, pickled."""
         self.stuck_s = math.inf
         """Since when its process should be dead, and hangs in the kernel: it runs no code."""
         self.left_behind = False
@@ -107,6 +110,7 @@ class TaskTruth:
         "at_once",
         "forced_s",
         "is_asked_to_stop",
+        "needs",
         "no_more_since",
         "place",
         "plan",
@@ -118,8 +122,12 @@ class TaskTruth:
         "vain",
     )
 
-    def __init__(self, plan: TaskPlan, place: int, task_id: int, now_s: float) -> None:
+    def __init__(
+        self, plan: TaskPlan, place: int, task_id: int, now_s: float, needs: tuple[int, ...]
+    ) -> None:
         self.plan = plan
+        self.needs = needs
+        """Tasks whose results are its arguments."""
         self.place = place
         """In the script."""
         self.task_id = task_id
@@ -144,6 +152,13 @@ class TaskTruth:
     def running(self) -> Run | None:
         """Its run that has not ended."""
         return self.runs[-1] if self.runs and self.runs[-1].how is None else None
+
+    @property
+    def result(self) -> bytes | None:
+        """What its last run returned, pickled; `None`: nothing."""
+        if not self.runs or self.runs[-1].how is not How.VALUE:
+            return None
+        return self.runs[-1].payload
 
     def count(self, *hows: How) -> int:
         """How many of its runs ended so."""
@@ -190,9 +205,11 @@ class Truth:
 
     # --- users ------------------------------------------------------------------------------
 
-    def submitted(self, plan: TaskPlan, place: int, task_id: int) -> None:
+    def submitted(
+        self, plan: TaskPlan, place: int, task_id: int, needs: tuple[int, ...] = ()
+    ) -> None:
         """A user got a future."""
-        self.tasks[task_id] = TaskTruth(plan, place, task_id, self.now())
+        self.tasks[task_id] = TaskTruth(plan, place, task_id, self.now(), needs)
 
     def resolved(self, task_id: int) -> None:
         """A user was told what became of the task."""
@@ -265,6 +282,7 @@ class Truth:
         if task is None:
             self.fail("truth", f"task {message.task_id} starts, which nobody submitted")
         self._check_start(task, message)
+        self._check_inputs(task, message)
         now_s = self.now()
         number = len(task.runs) + 1
         run = Run(task.plan, task.task_id, number, message.attempt, executor.worker, now_s)
@@ -303,6 +321,15 @@ class Truth:
                 self.fail("attempts", f"it starts again, after its last attempt: {task}")
         else:
             self.fail("attempts", f"it starts again, though it has ended: {task}")
+
+    def _check_inputs(self, task: TaskTruth, message: Task) -> None:
+        """It begins with what each of the tasks that it needs has returned."""
+        if not task.needs and not message.inputs:
+            return
+        returned = [needed.result for needed in map(self.tasks.__getitem__, task.needs)]
+        if list(message.inputs) != returned or None in returned:
+            self.fail("inputs", f"it begins with {message.inputs}, not {returned}: {task}")
+        self.marks["a task began with results of others"] += 1
 
     def end(self, run: Run, how: How) -> None:
         """A run came to an end of its own, or unwound."""

@@ -9,6 +9,7 @@ from scaler.client.future import CancelOutcome, ScalerFuture
 from scaler.errors import (
     ClientClosedError,
     ClusterBrokenError,
+    InputFailedError,
     SerializationError,
     TaskTimeoutError,
     WorkerDiedError,
@@ -45,6 +46,8 @@ def check_future(client: SimClient, future: ScalerFuture) -> None:
         _check_died(truth, error, task)
     elif isinstance(error, TaskTimeoutError):
         _check_timeout(truth, error, task)
+    elif isinstance(error, InputFailedError):
+        _check_input_failed(truth, error, task)
     elif isinstance(error, ClusterBrokenError):
         if truth.now() < truth.broken_s:
             truth.fail("broken", f"{error!r} in a cluster that is not: {task}")
@@ -114,6 +117,14 @@ def _check_died(truth: Truth, error: BaseException, task: TaskTruth) -> None:
     missing = [run for run in lost if f"attempt {run.attempt}" not in str(error)]
     if missing:
         truth.fail("causes", f"{error!r} does not tell of {missing}: {task}")
+
+
+def _check_input_failed(truth: Truth, error: BaseException, task: TaskTruth) -> None:
+    """It never ran, and a task that it needs did not return, or somebody gave that one up."""
+    needed = [truth.tasks[task_id] for task_id in task.needs]
+    gone = [one for one in needed if one.is_asked_to_stop or one.result is None]
+    if task.runs or not any(f"task {one.task_id} " in str(error) for one in gone):
+        truth.fail("inputs", f"{error!r} for {task}, which needs {needed}")
 
 
 def _check_timeout(truth: Truth, error: BaseException, task: TaskTruth) -> None:

@@ -21,6 +21,7 @@ from scaler.overseer import Overseer
 from scaler.protocol.tasks import (
     CLIENT_SHIFT,
     GetStatus,
+    InputGiven,
     SchedulerStatus,
     TaskCancel,
     TaskCancelConfirm,
@@ -291,6 +292,8 @@ class World:
         elif kind is TaskDropped:
             for task_id in message.task_ids:
                 self.truth.promised(task_id, "it was dropped from the queue")
+        elif kind is InputGiven:
+            self.truth.marks["a result had ended before it was needed"] += 1
         elif kind is TaskReturned:
             self.truth.marks["tasks came back"] += 1
             self.truth.came_back(message.task_ids)

@@ -117,14 +117,15 @@ class Office:
 
     # --- what a test does -------------------------------------------------------------------
 
-    def put(self) -> ScalerFuture:
+    def put(self, *needs: ScalerFuture) -> ScalerFuture:
         """Leave a task where callers' threads leave them, without a word to the manager."""
         self.submitted += 1
         task_id = CLIENT << CLIENT_SHIFT | self.submitted
         future: ScalerFuture = ScalerFuture(task_id, self)
         future.add_done_callback(lambda _: None)
         function = Function(b"f", b"blob", "module.f")
-        submission = Submission(future, function, Task(task_id, b"f", PAYLOAD))
+        task = Task(task_id, b"f", PAYLOAD, needs=tuple(need.task_id for need in needs))
+        submission = Submission(future, function, task, needs)
         self.submissions.waiting.append(submission)
         return future
 

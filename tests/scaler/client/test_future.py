@@ -344,7 +344,7 @@ def test_large_payloads_are_dropped_once_opened(session):
 
 
 def test_a_value_may_ask_its_own_future_while_it_is_opened(session, monkeypatch):
-    from scaler.client import future as module
+    from scaler.client import rows as module
 
     future = session.future()
     future.set_result_ready(session.row("value"))
@@ -379,7 +379,7 @@ class Opening:
 @pytest.fixture
 def opening(monkeypatch):
     made = Opening()
-    monkeypatch.setattr("scaler.client.future.load_value", made.load)
+    monkeypatch.setattr("scaler.client.rows.load_value", made.load)
     return made
 
 

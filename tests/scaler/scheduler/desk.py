@@ -98,11 +98,13 @@ class Desk:
         function_id: bytes = b"f",
         chunked: bool = False,
         policy: TaskPolicy | None = None,
+        needs: tuple[int, ...] = (),
     ) -> None:
         """Submit tasks, all in one message."""
+        needed = tuple(task_id(number, client) for number in needs)
         function = Function(function_id, b"blob", "module.f")
         tasks = tuple(
-            Task(task_id(number, client), function_id, b"", chunked, policy=policy)
+            Task(task_id(number, client), function_id, b"", chunked, policy=policy, needs=needed)
             for number in numbers
         )
         self.kit.tell(TaskSubmit((function,), tasks), sender=self.clients[client])
@@ -176,4 +178,5 @@ class Desk:
             number for worker in status.workers for number in (worker.outstanding, worker.load_us)
         ]
         open_tasks = [client.open for client in scheduler.clients.values()]
-        return not any(counts + loads + open_tasks) and not scheduler.records
+        books = (scheduler.records, scheduler.inputs.wanted, scheduler.inputs.there)
+        return not any(counts + loads + open_tasks) and not any(books)

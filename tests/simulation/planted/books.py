@@ -73,7 +73,7 @@ BOOKS: Final = (
     ),
     Mutant(
         "a result is told to its client twice",
-        _SCHEDULER + "scheduler.py",
+        _SCHEDULER + "deliveries.py",
         "            rows, client.rows = client.rows, []\n",
         "            rows = client.rows\n",
     ),

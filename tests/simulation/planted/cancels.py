@@ -58,7 +58,7 @@ CANCELS: Final = (
     ),
     Mutant(
         "a result that crosses a cancel does not answer it",
-        _SCHEDULER + "scheduler.py",
+        _SCHEDULER + "deliveries.py",
         "            reply.send(TaskResult((row,)))\n",
         "            break\n",
     ),

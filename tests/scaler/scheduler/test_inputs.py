@@ -1,0 +1,169 @@
+"""Tasks that need the results of others, as the scheduler decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scaler.limits import PAYLOAD_BYTES
+from scaler.protocol.inputs import unpack_failed_input
+from scaler.protocol.tasks import (
+    AwaitInputs,
+    ClientDisconnect,
+    InputGiven,
+    InputsUnknown,
+    RowStatus,
+    TaskPolicy,
+)
+from tests.scaler.scheduler.desk import CANCELED, Desk, confirm, row, task_id
+
+
+@pytest.fixture
+def desk() -> Desk:
+    made = Desk()
+    made.connect()
+    return made
+
+
+def sent(desk: Desk, worker: Any) -> dict[int, tuple[bytes, ...]]:
+    """Inputs of each task that the worker was sent, by its number."""
+    return {
+        task.task_id & 0xFFFF: task.inputs
+        for number in range(1, 10)
+        for run in desk.runs_of(number, worker)
+        for task in run.tasks
+    }
+
+
+def text_of(told: Any) -> str:
+    assert told.status is RowStatus.INPUT_FAILED
+    return unpack_failed_input(told.payload).text
+
+
+def test_a_task_waits_for_what_it_needs_and_is_sent_with_it(desk):
+    worker = desk.add_worker()
+    desk.submit(1, 2)
+    desk.submit(3, needs=(1, 2))
+    assert desk.status().waiting == 1
+    desk.end(worker, row(2, payload=b"two"))
+    assert sorted(sent(desk, worker)) == [1, 2]
+    desk.end(worker, row(1, payload=b"one"))
+    assert sent(desk, worker)[3] == (b"one", b"two")
+    desk.end(worker, row(3))
+    assert desk.is_at_rest()
+
+
+def test_what_ended_before_is_asked_of_the_client(desk):
+    worker = desk.add_worker()
+    desk.submit(1, 2)
+    desk.end(worker, row(1, payload=b"one"))
+    desk.submit(3, needs=(1, 2))
+    asked = desk.kit.ask(AwaitInputs((task_id(3),)), sender=desk.clients[1])
+    assert asked.reply == InputsUnknown(((task_id(3), task_id(1)),))
+    given = InputGiven(task_id(3), task_id(1), "module.f", row(1, payload=b"one"))
+    desk.kit.tell(given, sender=desk.clients[1])
+    desk.end(worker, row(2, payload=b"two"))
+    assert sent(desk, worker)[3] == (b"one", b"two")
+    desk.kit.tell(given, sender=desk.clients[1])  # once more changes nothing
+    desk.end(worker, row(3))
+    assert desk.is_at_rest()
+
+
+def test_what_failed_fails_all_that_need_it_and_names_itself(desk):
+    client, worker = desk.clients[1], desk.add_worker()
+    desk.submit(1)
+    desk.submit(2, needs=(1,))
+    desk.submit(3, needs=(2,))
+    desk.submit(4, needs=(3, 1))
+    desk.end(worker, row(1, RowStatus.FAILED, payload=b"error"))
+    first, second, third, fourth = desk.results_to(client)
+    assert first.status is RowStatus.FAILED
+    direct = f"task {task_id(1)} (module.f), whose result is an argument of this one, failed"
+    assert [told.task_id & 0xFFFF for told in (second, third, fourth)] == [2, 4, 3]
+    assert text_of(second) == text_of(third) == direct
+    assert text_of(fourth) == (
+        f"task {task_id(2)} (module.f), whose result is an argument of this one, "
+        f"did not run: {direct}"
+    )
+    for told in (second, third, fourth):
+        failed = unpack_failed_input(told.payload)
+        assert (failed.status, failed.payload) == (RowStatus.FAILED, b"error")
+    assert desk.is_at_rest()
+
+
+def test_a_long_chain_fails_without_going_deep(desk):
+    worker = desk.add_worker()
+    desk.submit(1)
+    for number in range(2, 3_000):
+        desk.submit(number, needs=(number - 1,))
+    desk.end(worker, row(1, RowStatus.FAILED))
+    last = desk.results_to(desk.clients[1])[-1]
+    assert last.task_id == task_id(2_999)
+    assert len(last.payload) < 500
+    assert desk.is_at_rest()
+
+
+def test_what_was_cancelled_fails_what_needs_it(desk):
+    client = desk.clients[1]
+    desk.submit(1)  # no worker: it is queued
+    desk.submit(2, needs=(1,))
+    assert desk.cancel(1).reply == confirm(1, CANCELED)
+    (told,) = desk.results_to(client)
+    assert text_of(told).endswith("was cancelled")
+    assert desk.is_at_rest()
+
+
+def test_a_cancel_of_what_waits_is_confirmed_at_once(desk):
+    worker = desk.add_worker()
+    desk.submit(1)
+    desk.submit(2, needs=(1,))
+    assert desk.cancel(2).reply == confirm(2, CANCELED)
+    desk.end(worker, row(1))
+    assert sorted(sent(desk, worker)) == [1]
+    assert desk.is_at_rest()
+
+
+def test_what_waits_meets_its_deadline(desk):
+    worker = desk.add_worker()
+    desk.submit(1)
+    desk.submit(2, needs=(1,), policy=TaskPolicy(deadline_s=1.0))
+    desk.kit.advance(1.0)
+    (told,) = desk.results_to(desk.clients[1])
+    assert (told.task_id, told.status) == (task_id(2), RowStatus.TIMED_OUT)
+    desk.end(worker, row(1))
+    assert desk.is_at_rest()
+
+
+def test_a_retry_keeps_its_inputs(desk):
+    worker = desk.add_worker()
+    desk.submit(1)
+    desk.submit(2, needs=(1,), policy=TaskPolicy(retries=1))
+    desk.end(worker, row(1, payload=b"one"))
+    desk.end(worker, row(2, RowStatus.FAILED))
+    (*_, last) = [t for run in desk.runs_of(2, worker) for t in run.tasks]
+    assert (last.attempt, last.inputs) == (2, (b"one",))
+    desk.end(worker, row(2, attempt=2))
+    assert desk.is_at_rest()
+
+
+def test_inputs_that_are_too_large_together_fail_their_task_alone(desk, monkeypatch):
+    worker = desk.add_worker()
+    monkeypatch.setattr("scaler.scheduler.inputs.PAYLOAD_BYTES", 10)
+    desk.submit(1, 2)
+    desk.submit(3, needs=(1, 2))
+    desk.end(worker, row(1, payload=bytes(6)), row(2, payload=bytes(6)))
+    assert "more than 10 bytes together" in text_of(desk.results_to(desk.clients[1])[-1])
+    assert PAYLOAD_BYTES > 10
+    assert desk.is_at_rest()
+
+
+def test_a_client_that_leaves_takes_what_waits_along(desk):
+    worker = desk.add_worker()
+    desk.submit(1)
+    desk.submit(2, needs=(1,))
+    answer = desk.kit.ask(ClientDisconnect(1, 0.2), sender=desk.clients[1])
+    assert not answer.replied
+    assert not desk.kit.actor.inputs.wanted
+    desk.end(worker, row(1, RowStatus.INTERRUPTED))
+    assert desk.is_at_rest()
