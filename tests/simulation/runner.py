@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from statistics import median
 
 import msgspec
@@ -22,7 +23,7 @@ CHUNK = 50
 """Seeds that a process takes at once."""
 
 CHUNKS = 20
-"""So often, before another one takes over."""
+"""So often, before new processes take over: worlds that ended badly cannot all be freed."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -136,14 +137,14 @@ def run_many(seeds: Iterable[int], jobs: int) -> Iterator[Outcome]:
         for chunk in _chunks(seeds):
             yield from _run_chunk(chunk)
         return
-    spawn = multiprocessing.get_context("spawn")
-    # A process that dies is an error there. It leaves with all that its worlds may have left.
-    with ProcessPoolExecutor(jobs, spawn, max_tasks_per_child=CHUNKS) as pool:
-        try:
-            for outcomes in pool.map(_run_chunk, _chunks(seeds)):
-                yield from outcomes
-        finally:
-            pool.shutdown(cancel_futures=True)
+    spawn, chunks = multiprocessing.get_context("spawn"), _chunks(seeds)
+    while some := [*islice(chunks, CHUNKS * jobs)]:
+        with ProcessPoolExecutor(jobs, spawn) as pool:  # a process that dies is an error there
+            try:
+                for outcomes in pool.map(_run_chunk, some):
+                    yield from outcomes
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def _chunks(seeds: Iterable[int]) -> Iterator[list[int]]:
