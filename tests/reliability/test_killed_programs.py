@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import sys
 import time
 
@@ -107,6 +109,21 @@ STATES = {
 }
 
 
+LEAVING = """
+    import os, socket, tempfile, threading
+    from scaler import Client
+
+    def leave():
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.path.join(tempfile.gettempdir(), "socket of a task"))
+
+    client = Client(workers=1)
+    client.submit(leave).result()
+    tempfile.mkstemp("file of a program")
+    print("ready", flush=True)
+    threading.Event().wait()
+"""
+
 STARTING = "from scaler import Client; Client(workers=4); import time; time.sleep(9)"
 
 
@@ -119,6 +136,7 @@ def test_a_program_that_is_killed_leaves_nothing(state, tmp_path):
         took_s = program.kill()
         print(f"killed {state}: all gone after {took_s * 1e3:.0f} ms")
         assert took_s < BOUND_S
+        assert list(program.directory.iterdir()) == [], "it is the program's TMPDIR"
 
 
 def test_a_program_that_is_killed_while_it_starts_leaves_nothing():
@@ -130,3 +148,15 @@ def test_a_program_that_is_killed_while_it_starts_leaves_nothing():
             time.sleep(moments.uniform(0.02, 0.25))
             took_s = program.kill()
             assert took_s < BOUND_S
+            assert list(program.directory.iterdir()) == []
+
+
+def test_what_a_program_and_its_tasks_leave_as_files_is_seen():
+    with Program(LEAVING) as program:
+        program.says("ready")
+        os.kill(program.pid, signal.SIGKILL)
+        with pytest.raises(AssertionError):
+            program.wait_gone(1.0)
+        left = " ".join(program.left())
+        assert "file of a program" in left
+        assert "socket of a task" in left

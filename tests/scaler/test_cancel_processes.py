@@ -100,6 +100,24 @@ def match_for_ever(path: str) -> None:
     re.match(r"(a+)+$", "a" * 60 + "b")
 
 
+def sleep_in_c_with_the_gil(path: str) -> None:
+    import ctypes
+
+    library = ctypes.PyDLL(None)
+    say(path, os.getpid())
+    library.sleep(60)
+
+
+def deadlock_in_c_with_the_gil(path: str) -> None:
+    import ctypes
+
+    library = ctypes.PyDLL(None)
+    mutex = ctypes.create_string_buffer(64)  # zeros: an unlocked one
+    say(path, os.getpid())
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)
+
+
 def sum_in_c_for_a_while(path: str) -> None:
     say(path, os.getpid())
     try:
@@ -431,6 +449,23 @@ def test_code_in_c_is_killed_soon(client, sign, alive, task):
     assert time.monotonic() - start_s < 0.7
     assert future.cancel_outcome is CancelOutcome.CANCELED
     assert alive(pid) is (task is match_for_ever), "the regex engine looks for signals"
+    assert slots_are_back(client)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [sleep_in_c_with_the_gil, deadlock_in_c_with_the_gil],
+    ids=lambda task: task.__name__,
+)
+def test_code_in_c_that_waits_with_the_gil_is_stopped_soon(client, sign, alive, task):
+    future = client.submit(task, sign.path)
+    pid = sign.pid()
+    start_s = time.monotonic()
+    assert future.cancel()
+    assert time.monotonic() - start_s < 0.7
+    assert future.cancel_outcome is CancelOutcome.CANCELED
+    # A signal may end a sleep in C, so that the task unwinds; it ends no wait for a lock.
+    assert task is sleep_in_c_with_the_gil or not alive(pid)
     assert slots_are_back(client)
 
 

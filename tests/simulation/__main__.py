@@ -7,20 +7,31 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 
 import msgspec
 
 from tests.simulation.drawing import draw_script
-from tests.simulation.exploring import SECONDS, STATES, explore_many, like, missing_rows
+from tests.simulation.exploring import (
+    SECONDS,
+    STATES,
+    Covered,
+    explore_many,
+    like,
+    missing_rows,
+)
 from tests.simulation.hunting import SEARCHED, hunt, line, names_like, record
 from tests.simulation.marks import missing, table
-from tests.simulation.runner import Failure, Outcome, Totals, judge, run_many
-from tests.simulation.shrinking import breaks, pieces, shrink
+from tests.simulation.runner import CHUNK, Failure, Outcome, Totals, judge, run_many
+from tests.simulation.shrinking import pieces, smallest
 from tests.simulation.world import World
 
 _PROGRESS_S = 10.0
 _FAILURES_MAX = 20
 _TRIES_AFTER_RUN = 200
+_CHUNKS_AHEAD = 2
+"""So many chunks per process may be done before the oldest that is not: they take about as long."""
 
 
 def main() -> int:
@@ -58,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     hunts.add_argument("--record", action="store_true", help="write killers.txt")
     hunts.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     explores = commands.add_parser("explore", help="try all orders in small systems")
-    explores.add_argument("--only", default="", help="scenarios with this in their names")
+    explores.add_argument("--only", default="", help="that scenario, or those with this in it")
     explores.add_argument("--states", type=int, default=STATES, help="at most, for each")
     explores.add_argument("--seconds", type=float, default=SECONDS, help="at most, for all")
     explores.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -70,17 +81,14 @@ def _run(seeds: int, start: int | None, jobs: int) -> int:
         start = int.from_bytes(os.urandom(4), "big")
     print(f"seeds {start} to {start + seeds - 1}, {jobs} processes")
     totals = Totals()
-    said_s = time.monotonic()
-    for outcome in run_many(range(start, start + seeds), jobs):
-        totals.add(outcome)
-        if outcome.failure is not None:
-            print(outcome.failure, flush=True)
-            if len(totals.failures) >= _FAILURES_MAX:
-                print(f"stopped after {_FAILURES_MAX} failures")
-                break
-        if time.monotonic() - said_s > _PROGRESS_S:
-            said_s = time.monotonic()
-            print(totals.line(), flush=True)
+    died = False
+    try:
+        _run_all(totals, range(start, start + seeds), jobs)
+    except BrokenProcessPool:
+        died = True
+        _say_who_died(range(start + totals.seeds, start + seeds), jobs)
+        if not totals.seeds:
+            return 1
     print(table(totals.marks, totals.seeds))
     print(totals.line())
     never = missing(totals.marks, totals.seeds)
@@ -90,7 +98,28 @@ def _run(seeds: int, start: int | None, jobs: int) -> int:
         first = min(totals.failures, key=lambda failure: failure.events)
         print(f"\nthe shortest of these, made smaller ({_TRIES_AFTER_RUN} tries):")
         _show_small(first, _TRIES_AFTER_RUN)
-    return 1 if totals.failures or never else 0
+    return 1 if totals.failures or never or died else 0
+
+
+def _run_all(totals: Totals, seeds: range, jobs: int) -> None:
+    said_s = time.monotonic()
+    for outcome in run_many(seeds, jobs):
+        totals.add(outcome)
+        if outcome.failure is not None:
+            print(outcome.failure, flush=True)
+            if len(totals.failures) >= _FAILURES_MAX:
+                print(f"stopped after {_FAILURES_MAX} failures")
+                break
+        if time.monotonic() - said_s > _PROGRESS_S:
+            said_s = time.monotonic()
+            print(totals.line(), flush=True)
+
+
+def _say_who_died(unfinished: range, jobs: int) -> None:
+    """Say which seeds may have ended a process: those of the chunks that were under way."""
+    first, last = unfinished[0], unfinished[: _CHUNKS_AHEAD * jobs * CHUNK][-1]
+    print(f"a process died: it had one of the seeds {first} to {last}. One by one, until it dies:")
+    print(f"  seq {first} {last} | xargs -n 1 python -m tests.simulation replay", flush=True)
 
 
 def _replay(seed: int, *, keep_trace: bool) -> int:
@@ -122,7 +151,7 @@ def _shrink(seed: int, tries: int) -> int:
 def _show_small(failure: Failure, tries: int) -> list[str]:
     """Print the smallest script found that fails as a seed does; return its trace."""
     seed = failure.seed
-    small = shrink(draw_script(seed), breaks(seed, failure.invariant), tries)
+    small = smallest(failure, tries)
     world = World(small, seed, keep_trace=True)
     outcome = judge(world, seed)
     print("\n".join(pieces(small)))
@@ -143,23 +172,41 @@ def _mutants(arguments: argparse.Namespace) -> int:
 
 
 def _explore(arguments: argparse.Namespace) -> int:
-    covered = []
     scenarios = like(arguments.only)
-    for one in explore_many(scenarios, arguments.jobs, arguments.states, arguments.seconds):
-        covered.append(one)
-        print(one, flush=True)
+    bounds = f"--states {arguments.states} --seconds {arguments.seconds:g}"
+    covered: list[Covered] = []
+    try:
+        for one in explore_many(scenarios, arguments.jobs, arguments.states, arguments.seconds):
+            covered.append(one)
+            print(one, flush=True)
+            if one.result is None:
+                command = f'python -m tests.simulation explore --only "{one.scenario}" {bounds}'
+                print(f"again: {command}", flush=True)
+    except BrokenProcessPool:
+        names = [one.scenario for one in covered]
+        left = [scenario.name for scenario in scenarios if scenario.name not in names]
+        print(f"a process died; not finished: {'; '.join(left)}")
+    _sum_up(covered)
+    clean = [one for one in covered if one.result is not None]
+    return 0 if len(clean) == len(scenarios) else 1
+
+
+def _sum_up(covered: Sequence[Covered]) -> None:
     results = [one.result for one in covered if one.result is not None]
     states = sum(result.states for result in results)
     transitions = sum(result.transitions for result in results)
     complete = sum(result.complete for result in results)
+    failed = [one.scenario for one in covered if one.result is None]
+    bounded = [one.scenario for one in covered if one.result and not one.result.complete]
     print(
         f"{len(covered)} scenarios, {complete} of them complete, "
-        f"{len(covered) - len(results)} failed: {states:,} states, {transitions:,} transitions"
+        f"{len(failed)} failed: {states:,} states, {transitions:,} transitions"
     )
     print(
         f"rows of the table of states not gone through: {', '.join(missing_rows(covered)) or '-'}"
     )
-    return 0 if len(results) == len(covered) else 1
+    print(f"stopped at a bound: {'; '.join(bounded) or '-'}")
+    print(f"failed: {'; '.join(failed) or '-'}")
 
 
 if __name__ == "__main__":

@@ -146,6 +146,12 @@ SCENARIOS: Final = (
         workers=1,
     ),
     Scenario("cancel while the executor dies", (task(),), (cancel(0), kill(0)), workers=1),
+    Scenario("cancel one of two while an executor dies", (task(), task()), (cancel(0), kill(0))),
+    Scenario(
+        "cancel softly one of two while an executor dies",
+        (task(), task()),
+        (cancel(0, force=False), kill(0)),
+    ),
     Scenario("close", (task(), task()), (CLOSE,), workers=1),
     # --- loss -----------------------------------------------------------------------------------
     Scenario("an executor dies", (task(policy=TWICE), task()), (kill(0),)),
@@ -178,6 +184,7 @@ SCENARIOS: Final = (
         workers=1,
         timers=True,
     ),
+    Scenario("retry, two workers", (task(*FAILS_ONCE, policy=AGAIN), task()), timers=True),
     Scenario(
         "retry and cancel",
         (task(*FAILS_ONCE, policy=AGAIN),),
@@ -335,8 +342,9 @@ def _explore_until(tried: tuple[Scenario, int, float]) -> Covered:
 
 
 def like(part: str) -> list[Scenario]:
-    """Return the scenarios with `part` in their names."""
-    return [scenario for scenario in SCENARIOS if part in scenario.name]
+    """Return the scenario of this name; if there is none, those with `part` in their names."""
+    exactly = [scenario for scenario in SCENARIOS if part == scenario.name]
+    return exactly or [scenario for scenario in SCENARIOS if part in scenario.name]
 
 
 def missing_rows(covered: Sequence[Covered]) -> list[str]:

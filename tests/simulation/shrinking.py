@@ -8,12 +8,19 @@ from typing import Any, TypeVar
 import msgspec
 
 from actors.testkit.simulation.shrink import shrink as shortest
+from tests.simulation.drawing import draw_script
 from tests.simulation.plans import Cancel, Drop, Plan, Script, Submit
-from tests.simulation.runner import run_script
+from tests.simulation.runner import Failure, run_script
 
 T = TypeVar("T")
 
 ABOUT_TASKS = (Submit, Cancel, Drop)
+
+
+def smallest(failure: Failure, tries: int) -> Script:
+    """Return the smallest script found that fails as a seed does."""
+    seed = failure.seed
+    return shrink(draw_script(seed), breaks(seed, failure.invariant), tries)
 
 
 def breaks(seed: int, invariant: str) -> Callable[[Script], bool]:

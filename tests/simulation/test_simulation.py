@@ -13,12 +13,13 @@ from scaler.protocol.tasks import DEFAULT_POLICY
 from tests.simulation.drawing import draw_script
 from tests.simulation.marks import SOMETIMES
 from tests.simulation.plans import Cancel, Options, Script, Submit, TaskPlan
-from tests.simulation.runner import run_many, run_script, run_seed
-from tests.simulation.shrinking import shrink
+from tests.simulation.runner import Failure, run_many, run_script, run_seed
+from tests.simulation.shrinking import pieces, shrink, smallest
 
 SEEDS = Path(__file__).parent / "seeds.txt"
 ROOT = Path(__file__).parents[2]
 FRESH = 100
+SHRINK_TRIES = 100
 DIGEST = "from tests.simulation.runner import run_seed; print(*[run_seed(n).digest for n in {}])"
 
 
@@ -38,8 +39,16 @@ def first_seed() -> int:
 def test_fresh_seeds_are_clean(first_seed: int, part: int) -> None:
     start, count = first_seed + part * FRESH // 10, FRESH // 10
     print(f"python -m tests.simulation run --start {start} --seeds {count}")
-    failures = [outcome.failure for outcome in run_many(range(start, start + count), 1)]
-    assert [str(failure) for failure in failures if failure is not None] == []
+    outcomes = run_many(range(start, start + count), 1)
+    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
+    assert not failures, said_of(failures)
+
+
+def said_of(failures: list[Failure]) -> str:
+    """Return what failed, and the shortest of it as a smaller script that fails in the same way."""
+    shortest = min(failures, key=lambda failure: failure.events)
+    title = f"seed {shortest.seed}, made smaller ({SHRINK_TRIES} tries):"
+    return "\n".join([*map(str, failures), title, *pieces(smallest(shortest, SHRINK_TRIES))])
 
 
 @pytest.mark.parametrize(("seed", "cause"), recorded())
