@@ -65,6 +65,8 @@ class Scenario(NamedTuple):
     workers: int = 2
     ready: int = 9
     """How many of the workers are there when the tasks are submitted; the others come later."""
+    first: int = 9
+    """How many of the tasks are submitted before anything else."""
     timers: bool = False
     """Those due within `SOON_S` may also come before all else."""
     endless: bool = False
@@ -77,10 +79,11 @@ def task(
     *endings: Ending,
     style: Style = Style.UNWINDS,
     policy: TaskPolicy = DEFAULT_POLICY,
+    needs: tuple[int, ...] = (),
 ) -> TaskPlan:
     """Return a task of the only client."""
     endings = endings or (Ending.VALUE,)
-    return TaskPlan(client=0, run_s=0.0, style=style, endings=endings, policy=policy)
+    return TaskPlan(client=0, run_s=0.0, style=style, endings=endings, policy=policy, needs=needs)
 
 
 def cancel(*places: int, force: bool = True, grace_s: float | None = None) -> Cancel:
@@ -94,6 +97,7 @@ def kill(worker: int) -> KillExecutor:
 
 
 LAUNCHER: Final = KillLauncher(at_s=0.0, host=0)
+LATER: Final = Submit(at_s=0.0, client=0, tasks=(1,))
 CLOSE: Final = Close(at_s=0.0, client=0)
 ONCE: Final = TaskPolicy(max_attempts=1)
 TWICE: Final = TaskPolicy(max_attempts=2)
@@ -176,6 +180,17 @@ SCENARIOS: Final = (
     ),
     Scenario("recall and cancel", (task(), task()), (cancel(1),), ready=1, timers=True),
     Scenario("recall and death", (task(), task()), (kill(0),), ready=1, timers=True),
+    # --- results as arguments -------------------------------------------------------------------
+    Scenario("a task needs another", (task(), task(needs=(0,))), workers=1),
+    Scenario("what is needed is cancelled", (task(), task(needs=(0,))), (cancel(0),), workers=1),
+    Scenario("what waits is cancelled", (task(), task(needs=(0,))), (cancel(1),), workers=1),
+    Scenario(
+        "what is needed may have ended",
+        (task(), task(needs=(0,))),
+        (LATER,),
+        workers=1,
+        first=1,
+    ),
     # --- retry ----------------------------------------------------------------------------------
     Scenario("retry", (task(*FAILS_ONCE, policy=AGAIN),), workers=1, timers=True, short=True),
     Scenario(
@@ -255,7 +270,8 @@ class SmallWorld(World):
             sim.step()
         scheduler.apply = partial(_note_row, rows, scheduler.apply)
         self._forget_tasks = scheduler.on_stop
-        self._do(Submit(at_s=0.0, client=0, tasks=tuple(range(len(scenario.tasks)))))
+        count = min(scenario.first, len(scenario.tasks))
+        self._do(Submit(at_s=0.0, client=0, tasks=tuple(range(count))))
         for act in scenario.acts:
             sim.plan(0.0, type(act).__name__, partial(self._do, act))
 
