@@ -73,6 +73,8 @@ class Scenario(NamedTuple):
     """Its first task never ends; it is the only one."""
     short: bool = False
     """It takes a few seconds."""
+    long: bool = False
+    """It takes minutes, and is begun before the others."""
 
 
 def task(
@@ -117,7 +119,7 @@ SCENARIOS: Final = (
         workers=1,
     ),
     Scenario("cancel one of two", (task(), task()), (cancel(0),)),
-    Scenario("cancel both in one call", (task(), task()), (cancel(0, 1),)),
+    Scenario("cancel both in one call", (task(), task()), (cancel(0, 1),), long=True),
     Scenario("cancel what waits behind another", (task(), task()), (cancel(1),), workers=1),
     Scenario(
         "cancel at once, another behind it", (task(), task()), (cancel(0, grace_s=0.0),), workers=1
@@ -142,6 +144,7 @@ SCENARIOS: Final = (
         (cancel(0),),
         workers=1,
         timers=True,
+        long=True,
     ),
     Scenario(
         "cancel what leaves something behind",
@@ -150,18 +153,28 @@ SCENARIOS: Final = (
         workers=1,
     ),
     Scenario("cancel while the executor dies", (task(),), (cancel(0), kill(0)), workers=1),
-    Scenario("cancel one of two while an executor dies", (task(), task()), (cancel(0), kill(0))),
     Scenario(
-        "cancel softly one of two while an executor dies",
+        "cancel one of two while an executor dies",
         (task(), task()),
+        (cancel(0), kill(0)),
+        long=True,
+    ),
+    Scenario(
+        "cancel softly while an executor dies, another is idle",
+        (task(policy=TWICE),),
         (cancel(0, force=False), kill(0)),
+    ),
+    Scenario(
+        "cancel softly and with force while an executor dies, another is idle",
+        (task(policy=TWICE),),
+        (cancel(0, force=False), cancel(0), kill(0)),
     ),
     Scenario("close", (task(), task()), (CLOSE,), workers=1),
     # --- loss -----------------------------------------------------------------------------------
     Scenario("an executor dies", (task(policy=TWICE), task()), (kill(0),)),
     Scenario("an executor dies, a task behind", (task(), task(policy=ONCE)), (kill(0),), workers=1),
     Scenario("an executor dies twice", (task(policy=TWICE),), (kill(0), kill(0)), workers=1),
-    Scenario("the launcher dies", (task(policy=ONCE), task()), (LAUNCHER,)),
+    Scenario("the launcher dies", (task(policy=ONCE), task()), (LAUNCHER,), long=True),
     Scenario(
         "a task kills its executors",
         (task(Ending.EXIT, policy=TWICE), task()),
@@ -178,8 +191,8 @@ SCENARIOS: Final = (
         endless=True,
         short=True,
     ),
-    Scenario("recall and cancel", (task(), task()), (cancel(1),), ready=1, timers=True),
-    Scenario("recall and death", (task(), task()), (kill(0),), ready=1, timers=True),
+    Scenario("recall and cancel", (task(), task()), (cancel(1),), ready=1, timers=True, long=True),
+    Scenario("recall and death", (task(), task()), (kill(0),), ready=1, timers=True, long=True),
     # --- results as arguments -------------------------------------------------------------------
     Scenario("a task needs another", (task(), task(needs=(0,))), workers=1),
     Scenario("what is needed is cancelled", (task(), task(needs=(0,))), (cancel(0),), workers=1),
@@ -336,7 +349,7 @@ def explore_one(
 def explore_many(
     scenarios: Sequence[Scenario], jobs: int, max_states: int, max_seconds: float
 ) -> Iterator[Covered]:
-    """Explore scenarios on several processes; yield what came of each as it is there.
+    """Explore scenarios on several processes, long ones first; yield what came of each.
 
     Args:
         scenarios: what to try.
@@ -345,7 +358,8 @@ def explore_many(
         max_seconds: bound for all together.
     """
     end_s = time.monotonic() + max_seconds
-    tried = [(scenario, max_states, end_s) for scenario in scenarios]
+    ordered = sorted(scenarios, key=lambda scenario: not scenario.long)
+    tried = [(scenario, max_states, end_s) for scenario in ordered]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, spawn) as pool:  # a process that dies is an error there
         for found in as_completed([pool.submit(_explore_until, one) for one in tried]):

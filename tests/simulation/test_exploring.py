@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import pytest
 
-from tests.simulation.exploring import SCENARIOS, Scenario, explore_one, like, missing_rows
+from actors.testkit import Exploration
+from tests.simulation import __main__ as command
+from tests.simulation.exploring import (
+    SCENARIOS,
+    Covered,
+    Scenario,
+    explore_one,
+    like,
+    missing_rows,
+)
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.planting import ROOT
 
@@ -31,6 +44,21 @@ def test_a_small_system_ends_well_in_all_orders(scenario: Scenario) -> None:
     assert covered.result.states > 100
 
 
+def explored_with(name: str, scenario: str, hash_seed: str) -> str:
+    """Explore in an interpreter that has this bug planted; return what failed."""
+    code = PLANTED.replace("MUTANT", repr(BY_NAME[name])).replace("SCENARIO", repr(scenario))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
+
+
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 
 
@@ -50,17 +78,10 @@ BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
     ],
 )
 def test_a_planted_bug_is_found_with_the_way_to_it(name: str, scenario: str, found: str) -> None:
-    code = PLANTED.replace("MUTANT", repr(BY_NAME[name])).replace("SCENARIO", repr(scenario))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert found in done.stdout
-    assert "call Cancel" in done.stdout
+    told = explored_with(name, scenario, hash_seed="1")
+    assert found in told
+    assert "call Cancel" in told
+    assert told == explored_with(name, scenario, hash_seed="2"), "it is found again"
 
 
 def test_a_bound_of_states_ends_the_search() -> None:
@@ -74,3 +95,55 @@ def test_a_bound_of_states_ends_the_search() -> None:
 def test_scenarios_have_names_of_their_own() -> None:
     names = [scenario.name for scenario in SCENARIOS]
     assert len(dict.fromkeys(names)) == len(names)
+
+
+def test_a_whole_name_is_that_scenario_and_a_part_of_one_is_all_that_have_it() -> None:
+    assert [scenario.name for scenario in like("cancel")] == ["cancel"]
+    assert len(like("cancel w")) > 1
+    assert like("no such") == []
+    assert like("") == list(SCENARIOS)
+
+
+def run_command(
+    monkeypatch: pytest.MonkeyPatch, covered: list[Covered], *, dies: bool = False
+) -> int:
+    """Explore three scenarios, of which this comes."""
+
+    def found(*arguments: Any) -> Iterator[Covered]:
+        yield from covered
+        if dies:
+            raise BrokenProcessPool
+
+    names = ["recall", "retry", "close"]
+    monkeypatch.setattr(command, "like", lambda part: [like(name)[0] for name in names])
+    monkeypatch.setattr(command, "explore_many", found)
+    monkeypatch.setattr(sys, "argv", ["explore", "explore", "--states", "70", "--seconds", "8"])
+    return command.main()
+
+
+def test_the_command_names_what_met_a_bound_and_what_failed_with_the_way_to_do_it_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, part = Exploration(states=3, complete=True), Exploration(states=4)
+    covered = [Covered("recall", part), Covered("retry", None, "wrong"), Covered("close", whole)]
+    assert run_command(monkeypatch, covered) == 1
+    told = capsys.readouterr().out
+    assert "3 scenarios, 1 of them complete, 1 failed: 7 states" in told
+    assert 'python -m tests.simulation explore --only "retry" --states 70 --seconds 8\n' in told
+    assert told.endswith("stopped at a bound: recall\nfailed: retry\n")
+
+
+def test_a_bound_is_no_failure_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    covered = [Covered(name, Exploration()) for name in ("recall", "retry", "close")]
+    assert run_command(monkeypatch, covered) == 0
+    assert "stopped at a bound: recall; retry; close\nfailed: -\n" in capsys.readouterr().out
+
+
+def test_a_process_that_dies_is_a_failure_of_the_command_that_names_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    covered = [Covered("recall", Exploration(complete=True))]
+    assert run_command(monkeypatch, covered, dies=True) == 1
+    assert "a process died; not finished: retry; close\n" in capsys.readouterr().out

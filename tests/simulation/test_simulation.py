@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from scaler.protocol.tasks import DEFAULT_POLICY
+from tests.simulation import __main__ as command
+from tests.simulation import shrinking
 from tests.simulation.drawing import draw_script
 from tests.simulation.marks import SOMETIMES
 from tests.simulation.plans import Cancel, Options, Script, Submit, TaskPlan
-from tests.simulation.runner import Failure, run_many, run_script, run_seed
+from tests.simulation.runner import Failure, Outcome, run_many, run_script, run_seed
 from tests.simulation.shrinking import pieces, shrink, smallest
 
 SEEDS = Path(__file__).parent / "seeds.txt"
@@ -84,6 +88,31 @@ def test_a_script_that_fails_is_made_small() -> None:
     small = shrink(script, lambda smaller: wanted in [op.at_s for op in cancels_of(smaller)])
     assert [op.at_s for op in small.ops] == [wanted]
     assert small.faults == ()
+
+
+def test_a_seed_that_fails_is_told_with_its_smaller_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    seed = next(seed for seed in range(50) if forced(draw_script(seed)))
+    monkeypatch.setattr(shrinking, "breaks", lambda seed, invariant: forced)
+    failure = Failure(seed, "cancel", "wrong", time_s=1.0, events=1, digest="", options="")
+    told = said_of([failure])
+    assert f"replay: python -m tests.simulation replay {seed}: wrong\nseed {seed}, made" in told
+    assert told.count('"type":"Cancel"') == 1
+
+
+@pytest.mark.parametrize(("jobs", "last"), [(1, 199), (2, 249), (9, 249)])
+def test_a_process_that_dies_is_told_with_the_seeds_that_it_may_have_had(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], jobs: int, last: int
+) -> None:
+    def one_then_death(seeds: range, jobs: int) -> Iterator[Outcome]:
+        yield Outcome(seeds[0], 1, 1, "", {}, None)
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(command, "run_many", one_then_death)
+    arguments = ["run", "run", "--start", "99", "--seeds", "151", "--jobs", str(jobs)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert command.main() == 1
+    told = capsys.readouterr().out
+    assert f"seq 100 {last} | xargs -n 1 python -m tests.simulation replay\n" in told
 
 
 def test_a_task_that_kills_who_receives_it_ends_and_the_others_do_too() -> None:
