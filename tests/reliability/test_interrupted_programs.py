@@ -38,9 +38,9 @@ RESISTING = """
     from scaler import Client
 
     def resist(path):
-        open(path, "w").close()
         while True:
             try:
+                open(path, "w").close()  # in here: who sees it may interrupt at once
                 time.sleep(60)
             except BaseException:
                 pass

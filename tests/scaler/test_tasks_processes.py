@@ -663,7 +663,7 @@ def test_a_client_inside_a_task_says_so(client):
 
 def test_a_future_or_a_client_as_an_argument_says_so(client, cluster):
     future = client.submit(pow, 2, 3)
-    for argument in (future, client, [future], {"key": (client,)}):
+    for argument in (client, [client], {"key": (client,)}, [client, future]):
         with pytest.raises(ClientError, match="argument"):
             client.submit(print, argument)
         with pytest.raises(ClientError, match="argument"):
