@@ -142,9 +142,9 @@ FROZEN = """
     from scaler import Client
 
     def resist(path):
-        open(path, "w").close()
         while True:
             try:
+                open(path, "w").close()
                 time.sleep(600)
             except BaseException:
                 pass
