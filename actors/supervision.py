@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -18,6 +20,20 @@ class Restart(msgspec.Struct, frozen=True):
 
     times: int = 3
     within_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would do harm only when an actor fails.
+
+        Raises:
+            TypeError: a field is no number.
+            ValueError: a field is negative, or not a number.
+        """
+        times: Any = self.times
+        within_s: Any = self.within_s
+        if not (isinstance(times, int) and isinstance(within_s, int | float)):
+            raise TypeError(f"the fields of a Restart must be numbers, got {self!r}")
+        if not (times >= 0 and within_s >= 0):
+            raise ValueError(f"the fields of a Restart must be >= 0, got {self!r}")
 
 
 Supervision = Stop | Restart

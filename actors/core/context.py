@@ -130,28 +130,28 @@ class CellContext(ActorContext):
 
     def stop(self, ref: ActorRef | None = None) -> None:
         """Stop `ref`, or this actor."""
-        (self._ref if ref is None else _checked_ref(ref)).stop()
+        (self._ref if ref is None else checked_ref(ref)).stop()
 
     def watch(self, ref: ActorRef) -> None:
         """Be told when `ref` ends."""
-        if _checked_ref(ref) not in self._cell.watching:
+        if checked_ref(ref) not in self._cell.watching:
             self._cell.watching[ref] = None
             self._node.watches.add(ref, self._ref)
 
     def unwatch(self, ref: ActorRef) -> None:
         """No more `Terminated` of `ref`."""
-        if self._cell.watching.pop(_checked_ref(ref), self) is None:
+        if self._cell.watching.pop(checked_ref(ref), self) is None:
             self._node.watches.remove(ref, self._ref)
 
     def start_timer(self, key: Any, delay_s: float, message: object) -> None:
         """Have `message` handled here after `delay_s`."""
         node = self._node
-        due_s = node.now() + _checked_delay_s(delay_s)
-        node.timers.start(self._cell, _checked_key(key), due_s, message)
+        due_s = node.now() + checked_delay_s(delay_s)
+        node.timers.start(self._cell, checked_key(key), due_s, message)
 
     def cancel_timer(self, key: Any) -> None:
         """Forget the timer."""
-        self._node.timers.cancel(self._cell, _checked_key(key))
+        self._node.timers.cancel(self._cell, checked_key(key))
 
     def after_turn(self, callback: Callable[[], None]) -> None:
         """Call back after the turn's flush."""
@@ -160,13 +160,24 @@ class CellContext(ActorContext):
         self._node.after_turn.append((self._cell, callback))
 
 
-def _checked_ref(ref: ActorRef) -> ActorRef:
+def checked_ref(ref: ActorRef) -> ActorRef:
+    """Return `ref`.
+
+    Raises:
+        TypeError: it is no ref.
+    """
     if not isinstance(ref, ActorRef):
         raise TypeError(f"ref must be an ActorRef, got {ref!r}")
     return ref
 
 
-def _checked_delay_s(delay_s: float) -> float:
+def checked_delay_s(delay_s: float) -> float:
+    """Return seconds.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative, or not a number.
+    """
     try:
         if delay_s >= 0:
             return float(delay_s)
@@ -175,7 +186,12 @@ def _checked_delay_s(delay_s: float) -> float:
     raise ValueError(f"delay_s must be >= 0 seconds, got {delay_s}")
 
 
-def _checked_key(key: Any) -> Any:
+def checked_key(key: Any) -> Any:
+    """Return the key of a timer.
+
+    Raises:
+        TypeError: it cannot be hashed.
+    """
     try:
         hash(key)
     except TypeError:

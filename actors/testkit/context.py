@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from actors.actor import DEFAULT_SUPERVISION, Actor
 from actors.core.asks import OpenAsk
-from actors.core.context import CellContext
+from actors.core.context import CellContext, checked_delay_s, checked_key, checked_ref
+from actors.core.node import check_spawn
 from actors.errors import ActorsError
 from actors.future import AskFuture
 from actors.limits import ASK_TIMEOUT_S
@@ -96,6 +97,7 @@ class HarnessContext(CellContext):
         **kwargs: Any,
     ) -> ActorRef:
         """Record a child; its ref is an `InboxRef`."""
+        check_spawn(actor_class, name, supervision, mailbox_size)
         ref = InboxRef(name or f"{actor_class.__name__.lower()}-{len(self._kit.spawned) + 1}")
         self._kit._children[ref] = None
         self._kit.record(Spawned(actor_class, args, kwargs, ref, supervision, mailbox_size))
@@ -103,14 +105,14 @@ class HarnessContext(CellContext):
 
     def stop(self, ref: ActorRef | None = None) -> None:
         """Record a stop; the actor itself ends after its current message."""
-        stopped = ref or self._ref
+        stopped = self._ref if ref is None else checked_ref(ref)
         self._kit.record(Stopped(stopped))
         if stopped == self._ref or isinstance(stopped, InboxRef):
             stopped.stop()
 
     def watch(self, ref: ActorRef) -> None:
         """Record a watch; `ActorHarness.terminate` tells the end."""
-        if ref in self._cell.watching:
+        if checked_ref(ref) in self._cell.watching:
             return
         self._cell.watching[ref] = None
         self._kit.record(Watched(ref))
@@ -119,25 +121,25 @@ class HarnessContext(CellContext):
 
     def unwatch(self, ref: ActorRef) -> None:
         """Forget a watch."""
-        if ref in self._cell.watching:
+        if checked_ref(ref) in self._cell.watching:
             del self._cell.watching[ref]
             self._kit.record(Unwatched(ref))
 
     def start_timer(self, key: Any, delay_s: float, message: object) -> None:
         """Set a timer; `ActorHarness.advance` fires it."""
         now_s = self._node.now()
-        due_s = now_s + delay_s
+        due_s = now_s + checked_delay_s(delay_s)
         if self._kit._firing and due_s <= now_s:
             # Time stands still here: a timer without delay would fire for ever at this moment.
             due_s = math.nextafter(now_s, math.inf)
-        timer = Timer(key, due_s, message)
+        timer = Timer(checked_key(key), due_s, message)
         self._kit._timers[key] = timer
         self._kit.record(timer)
         self._node.timers.start(self._cell, key, due_s, message)
 
     def cancel_timer(self, key: Any) -> None:
         """Forget the timer."""
-        if key in self._cell.timers:
+        if checked_key(key) in self._cell.timers:
             self._kit.record(TimerCancelled(key))
         super().cancel_timer(key)
 

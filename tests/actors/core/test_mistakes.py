@@ -224,12 +224,12 @@ MISTAKES = {
     "times": (
         lambda c: c.spawn(Actor, supervision=Restart(times=TEXT)),
         TypeError,
-        r"supervision must be numbers, got Restart\(times='x'",
+        r"of a Restart must be numbers, got Restart\(times='x'",
     ),
     "within": (
         lambda c: c.spawn(Actor, supervision=Restart(within_s=NAN)),
         ValueError,
-        "supervision must be >= 0",
+        "of a Restart must be >= 0",
     ),
     "tell": (lambda c: c.tell(None, 1), AttributeError, "deliver"),
     "ask": (lambda c: c.ask(None, 1, print), AttributeError, "address"),

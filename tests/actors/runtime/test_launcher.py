@@ -427,6 +427,7 @@ def test_a_callback_may_start_the_next_child(nest: Nest) -> None:
 
     nest.launcher.launch("launched:end", b"os._exit 0", [], on_exit=again)
     nest.until(lambda: len(nest.exits) == 5)
+    assert [status.code for status in nest.exits] == [0] * 5
 
 
 def test_a_fork_of_the_owner_cannot_use_the_launcher_and_does_not_end_it(nest: Nest) -> None:

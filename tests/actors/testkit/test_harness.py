@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -748,7 +749,11 @@ def test_a_message_that_would_not_arrive_as_it_is_fails(content: object) -> None
 
 
 def test_nan_arrives_as_it_is() -> None:
-    ActorHarness(Puppet).tell(Careless(float("nan")))
+    kit = ActorHarness(Puppet)
+    friend = InboxRef()
+    kit.tell(Do(lambda puppet: puppet.context.tell(friend, Careless(float("nan")))))
+    (arrived,) = friend.messages
+    assert math.isnan(arrived.anything)
 
 
 def test_what_an_actor_cannot_send_fails_the_test_even_under_supervision() -> None:
@@ -802,3 +807,22 @@ def test_ctrl_c_passes_through() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         ActorHarness(Puppet, supervision=Restart()).tell(Do(interrupt))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda context: context.watch("x"),
+        lambda context: context.unwatch(None),
+        lambda context: context.stop("x"),
+        lambda context: context.start_timer("key", float("nan"), "message"),
+        lambda context: context.start_timer([], 1.0, "message"),
+        lambda context: context.cancel_timer([]),
+        lambda context: context.spawn(int),
+    ],
+)
+def test_the_context_refuses_what_that_of_production_refuses(mistake: Callable[[Any], Any]) -> None:
+    kit = ActorHarness(Puppet)
+    with pytest.raises((TypeError, ValueError)):
+        kit.tell(Do(lambda puppet: mistake(puppet.context)))
+    assert (kit.timers, kit.spawned) == ({}, [])
