@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from scaler.roles import Roles
 
 _PRELOAD = ("scaler.executor.main", "cloudpickle")
-_MACHINERY = ("scaler.roles", "scaler.client.calls", "scaler.client.at_exit")
+_MACHINERY = ("scaler.roles", "scaler.client.calls", "scaler.at_exit")
 """Imported while the launcher starts, and by the node's thread, where no Ctrl-C can meet it."""
 
 
@@ -382,6 +382,6 @@ def _close_at_exit() -> None:
 
     What is registered later is called earlier, and the systems' module has been imported by now.
     """
-    from scaler.client.at_exit import close_all
+    from scaler.at_exit import close_all
 
     atexit.register(close_all, _clusters)

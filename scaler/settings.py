@@ -225,12 +225,12 @@ def as_number(name: str, value: Any, what: str = "a number of seconds") -> float
 
 def _checked_variables(env: Any) -> Mapping[str, str]:
     if not isinstance(env, Mapping):
-        raise TypeError(f"env must be a mapping of names to values, got {env!r}")
+        raise TypeError(f"env must be a mapping of names to values, not {type(env).__name__}")
     for name, value in env.items():
         if not isinstance(name, str):
             raise TypeError(f"env: the name of a variable must be a str, got {name!r}")
         if not isinstance(value, str):
-            raise TypeError(f"env: the value of {name!r} must be a str, got {value!r}")
+            raise TypeError(f"env: the value of {name!r} must be a str, not {type(value).__name__}")
         if not name or "=" in name or not _passes(name):
             raise ValueError(f"env: {name!r} cannot be the name of a variable")
         if not _passes(value):  # it may be a secret

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from scaler import Client, ClusterBrokenError, ForkedClientError, LocalCluster
-from scaler.client.at_exit import close_all
+from scaler.at_exit import close_all
 from tests.interruptions import interruptions
 
 pytestmark = [

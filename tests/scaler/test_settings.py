@@ -49,9 +49,9 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
             ({"start_timeout": wrong}, ValueError, "start_timeout must be more than 0 and at most")
             for wrong in (0, -1, math.nan, math.inf, 1e300)
         ),
-        ({"env": "x"}, TypeError, "env must be a mapping of names to values, got 'x'"),
+        ({"env": "x"}, TypeError, "env must be a mapping of names to values, not str"),
         ({"env": [("a", "b")]}, TypeError, "env must be a mapping of names to values"),
-        ({"env": {"a": 1}}, TypeError, "env: the value of 'a' must be a str, got 1"),
+        ({"env": {"a": 1}}, TypeError, "env: the value of 'a' must be a str, not int"),
         ({"env": {1: "a"}}, TypeError, "env: the name of a variable must be a str, got 1"),
         ({"env": {"a=b": "c"}}, ValueError, "env: 'a=b' cannot be the name of a variable"),
         ({"env": {"": "x"}}, ValueError, "env: '' cannot be the name of a variable"),
