@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,13 @@ import msgspec
 
 from scaler.client.chunking import Chunker, known_total
 from scaler.client.future import ScalerFuture
-from scaler.client.inputs import dump_collecting
+from scaler.client.inputs import dumped
 from scaler.client.mapping import run_imap, run_map, star_items, zip_items
 from scaler.client.outcome import CancelOutcome, check_cancel
 from scaler.client.session import ClientSession
 from scaler.client.submissions import Submission
 from scaler.errors import TaskTimeoutError
 from scaler.protocol.tasks import Function, TaskPolicy
-from scaler.serialization.inputs import FutureMetError
 from scaler.serialization.values import dump_arguments, dump_items
 
 if TYPE_CHECKING:
@@ -89,12 +87,8 @@ class Calls:
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Submission:
         function = self._function_of(options, fn)
-        try:
-            payload = dump_arguments(args, kwargs)
-        except FutureMetError:
-            payload, needs = dump_collecting(partial(dump_arguments, args, kwargs))
-            return self.session.prepare(function, payload, options.policy, needs=needs)
-        return self.session.prepare(function, payload, options.policy)
+        payload, needs = dumped(dump_arguments, args, kwargs)
+        return self.session.prepare(function, payload, options.policy, needs=needs)
 
     def _function_of(self, options: ClientOptions, fn: Any) -> Function:
         self.session.check_usable()
@@ -131,11 +125,7 @@ class Chunks:
 
     def submit(self, items: list[Any], first: int) -> ScalerFuture:
         """Submit one chunk of argument tuples, the first of which is item `first` of the map."""
-        needs: tuple[ScalerFuture, ...] = ()
-        try:
-            payload = self._dump(items, first)
-        except FutureMetError:
-            payload, needs = dump_collecting(partial(self._dump, items, first))
+        payload, needs = dumped(self._dump, items, first)
         submission = self._session.prepare(
             self.function, payload, self._policy_now(first), not self.single, needs
         )
@@ -158,7 +148,7 @@ class Chunks:
                 f"{self.function.name}: the map met its deadline of {policy.deadline_s:g} s before "
                 f"item {first} was submitted"
             )
-        return msgspec.structs.replace(policy, deadline_s=left_s)
+        return msgspec.structs.replace(policy, deadline_s=left_s, map_deadline_s=policy.deadline_s)
 
     def cancel(self, futures: list[ScalerFuture], timeout_s: float) -> None:
         """Cancel these, and the one that Ctrl-C may have kept `submit` from returning."""

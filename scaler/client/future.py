@@ -18,9 +18,7 @@ from actors import LazyFuture
 from scaler.client.loops import in_loop_callback
 from scaler.client.outcome import Canceller, CancelOutcome, ProfilingInfo, check_cancel
 from scaler.client.rows import open_row, profile_of, reduced
-from scaler.errors import (
-    ClientError,
-)
+from scaler.errors import ClientError
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.protocol.tasks import RowStatus, TaskRow
 
@@ -64,13 +62,13 @@ class ScalerFuture(LazyFuture[T]):
     """
 
     __slots__ = (
+        "_is_input",
         "_opener",
         "_ran",
         "_row",
         "_session",
         "_submitted_s",
         "cancel_outcome",
-        "is_input",
         "name",
         "task_id",
     )
@@ -85,7 +83,7 @@ class ScalerFuture(LazyFuture[T]):
         self._submitted_s = submitted_s
         self._row: TaskRow | None = None
         self._ran: TaskRow | None = None
-        self.is_input = False  # its result is an argument of a task: the pickle is kept
+        self._is_input = False  # its result is an argument of a task: the pickle is kept
         self._opener = 0  # the thread that opens the payload, negative when others wait for it
         self._state = PENDING
         self._result = self._exception = None
@@ -143,7 +141,7 @@ class ScalerFuture(LazyFuture[T]):
                 self._opener = me
             self._result, self._exception = open_row(row, self.name)
             with LOCK:
-                self._drop_payload(row, keep=self.is_input or row.status is not _SUCCEEDED)
+                self._drop_payload(row, keep=self._is_input or row.status is not _SUCCEEDED)
             if self._state != FINISHED:  # given up meanwhile
                 self._result = self._exception = None
         finally:

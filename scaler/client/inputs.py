@@ -16,7 +16,7 @@ from scaler.client.rows import input_row
 from scaler.errors import ClientError
 from scaler.limits import INPUTS_TIMEOUT_S
 from scaler.protocol.tasks import AwaitInputs, InputGiven
-from scaler.serialization.inputs import collecting
+from scaler.serialization.inputs import FutureMetError, collecting
 
 if TYPE_CHECKING:
     from scaler.client.future_manager import ClientFutureManager
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from scaler.client.submissions import Submission
 
 
-def dump_collecting(dump: Callable[[], bytes]) -> tuple[bytes, tuple[ScalerFuture, ...]]:
-    """Return what `dump` pickles, and the futures that are part of it, in the order of places."""
-    with collecting() as futures:
-        return dump(), tuple(futures)
+def dumped(dump: Callable[..., bytes], *values: Any) -> tuple[bytes, tuple[ScalerFuture, ...]]:
+    """Return `dump(*values)`, and the futures among the values, in the order of their places."""
+    try:
+        return dump(*values), ()
+    except FutureMetError:  # only now: calls without futures pay nothing
+        with collecting() as futures:
+            return dump(*values), tuple(futures)
 
 
 def check_own(futures: Iterable[ScalerFuture], session: Canceller) -> None:

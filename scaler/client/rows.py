@@ -85,7 +85,7 @@ def reduced(future: ScalerFuture) -> tuple[Any, ...]:
     """
     check_collecting(future)
     with LazyFuture.LOCK:
-        future.is_input = True
+        future._is_input = True
         row = future._row or future._ran
         has_value = future._state == FINISHED and future._exception is None
         is_pickled = row is not None and bool(row.payload)

@@ -66,6 +66,8 @@ class TaskPolicy(Message, frozen=True, gc=False, array_like=True):
     """How long one attempt may run."""
     deadline_s: float | None = None
     """How long after it was submitted the task must have ended."""
+    map_deadline_s: float | None = None
+    """For people: the deadline of the map it is a part of, of which `deadline_s` was left."""
 
 
 DEFAULT_POLICY: Final = TaskPolicy()

@@ -9,7 +9,7 @@ from scaler.protocol.tasks import DEFAULT_POLICY
 from scaler.protocol.timeouts import Limit, unpack_timeout
 
 if TYPE_CHECKING:
-    from scaler.protocol.tasks import TaskRow
+    from scaler.protocol.tasks import TaskPolicy, TaskRow
     from scaler.scheduler.records import TaskPast, TaskRecord
 
 
@@ -47,8 +47,7 @@ def timeout_story(record: TaskRecord, past: TaskPast, now_s: float, row: TaskRow
     if limit is Limit.TIMEOUT:
         head = f"{_title(record)} ran into its timeout of {policy.timeout_s:g} s"
     else:
-        after = f"{policy.deadline_s:.3g} s after it was submitted"
-        head = f"{_title(record)} met its deadline, {after}"
+        head = f"{_title(record)} met its deadline, {_deadline(policy)}"
     whole_s = now_s - past.submitted_s
     waited_s = max(0.0, whole_s - past.ran_s - past.postponed_s)
     where = f"{waited_s:.3g} s waiting for a worker, {past.ran_s:.3g} s running"
@@ -63,3 +62,9 @@ def timeout_story(record: TaskRecord, past: TaskPast, now_s: float, row: TaskRow
 
 def _title(record: TaskRecord) -> str:
     return f"task {record.task.task_id}"  # its client knows by which name the user calls it
+
+
+def _deadline(policy: TaskPolicy) -> str:
+    if policy.map_deadline_s is not None:
+        return f"{policy.map_deadline_s:g} s after its map began"
+    return f"{policy.deadline_s:g} s after it was submitted"

@@ -139,7 +139,7 @@ class SimClient:
         policy = None if plan.policy == DEFAULT_POLICY else plan.policy
         chunked = plan.items > 0
         for need in needs:
-            need.is_input = True
+            need._is_input = True
         task = Task(task_id, function.function_id, payload, chunked, policy=policy, needs=needed)
         self.submissions.waiting.append(Submission(future, function, task, needs))
         self.submissions.announce(self.manager)

@@ -255,6 +255,7 @@ def test_an_unconfirmed_cancel_that_is_not_answered_ends_as_a_timeout(office):
     office.ask_cancel(future, unconfirmed=True)
     office.kit.advance(CANCEL_TIMEOUT_S)
     assert_cancelled(future, CancelOutcome.TIMEOUT)
+    assert office.released_tasks == 0, "its credit is held until somebody answers for it"
 
 
 # --- several callers -----------------------------------------------------------------------------

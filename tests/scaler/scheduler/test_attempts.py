@@ -260,6 +260,16 @@ def test_a_queued_task_ends_at_its_deadline(desk):
     assert desk.sent_to(desk.add_worker()) == [3]
 
 
+def test_a_part_of_a_map_tells_the_deadline_of_the_map(desk):
+    client = desk.connect()
+    desk.submit(1, policy=TaskPolicy(deadline_s=0.2, map_deadline_s=5.0))
+    desk.kit.advance(0.2)
+    (told,) = desk.results_to(client)
+    assert text_of(told).startswith(
+        f"task {task_id(1)} met its deadline, 5 s after its map began: "
+    )
+
+
 def test_the_worker_is_told_how_much_time_is_left(desk):
     desk.connect()
     desk.submit(1, policy=TaskPolicy(deadline_s=5.0))
