@@ -10,7 +10,7 @@ import msgspec
 
 from actors import LocalMessage
 from scaler.limits import EXECUTOR_KILL_S, EXECUTOR_VAIN_DEATHS
-from scaler.protocol.tasks import RowStatus, TaskRow
+from scaler.protocol.tasks import RowStatus, Task, TaskRow
 from scaler.protocol.timeouts import pack_timeout
 from scaler.worker.ledger import Ledger
 from scaler.worker.rows import attempt_row, death_text
@@ -64,17 +64,8 @@ def bury(worker: Worker, message: ExecutorExited) -> None:
     worker.tell_returned(worker.ledger.ordinals)
     if task is not None:
         text = death_text(task, worker.executor.item(), cause, worker.name, worker.pid)
-        row = attempt_row(
-            task,
-            RowStatus.LOST if blameless else RowStatus.WORKER_DIED,
-            text.encode(),
-            now_s=worker.context.now(),
-            ran_s=ran_s,
-            ordinal=ordinal,
-            worker=worker.name,
-            pid=worker.pid,
-        )
-        worker.tell_rows([row])
+        status = RowStatus.LOST if blameless else RowStatus.WORKER_DIED
+        worker.tell_rows([_row(worker, task, ordinal, status, text.encode(), ran_s)])
 
 
 def _suspect(worker: Worker) -> int:
@@ -118,7 +109,15 @@ def _row_of_stuck(worker: Worker, ordinal: int, cause: str, ran_s: float) -> Tas
     payload = death_text(task, worker.executor.item(), cause, worker.name, worker.pid).encode()
     if order is not None and order.limit is not None:
         status, payload = RowStatus.TIMED_OUT, pack_timeout(order.limit, cause)
-    row = attempt_row(
+    row = _row(worker, task, ordinal, status, payload, ran_s)
+    return msgspec.structs.replace(row, final=True)
+
+
+def _row(
+    worker: Worker, task: Task, ordinal: int, status: RowStatus, payload: bytes, ran_s: float
+) -> TaskRow:
+    """Return the row of an attempt that ended with its executor, or without it."""
+    return attempt_row(
         task,
         status,
         payload,
@@ -128,4 +127,3 @@ def _row_of_stuck(worker: Worker, ordinal: int, cause: str, ran_s: float) -> Tas
         worker=worker.name,
         pid=worker.pid,
     )
-    return msgspec.structs.replace(row, final=True)

@@ -31,8 +31,8 @@ LOSSES: Final = (
     Mutant(
         "the death of the launcher is blamed on what ran",
         _WORKER + "deaths.py",
-        "            RowStatus.LOST if blameless else RowStatus.WORKER_DIED,\n",
-        "            RowStatus.WORKER_DIED,\n",
+        "        status = RowStatus.LOST if blameless else RowStatus.WORKER_DIED\n",
+        "        status = RowStatus.WORKER_DIED\n",
     ),
     Mutant(
         "losses by nobody's fault count",
