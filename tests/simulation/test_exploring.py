@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -21,8 +19,8 @@ from tests.simulation.exploring import (
     like,
     missing_rows,
 )
+from tests.simulation.fresh import printed_by
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.planting import ROOT
 
 SHORT = [scenario for scenario in SCENARIOS if scenario.short]
 PLANTED = """
@@ -47,16 +45,7 @@ def test_a_small_system_ends_well_in_all_orders(scenario: Scenario) -> None:
 def explored_with(name: str, scenario: str, hash_seed: str) -> str:
     """Explore in an interpreter that has this bug planted; return what failed."""
     code = PLANTED.replace("MUTANT", repr(BY_NAME[name])).replace("SCENARIO", repr(scenario))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout
+    return printed_by(code, hash_seed)
 
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}

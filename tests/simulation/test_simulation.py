@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ from scaler.protocol.tasks import DEFAULT_POLICY
 from tests.simulation import __main__ as command
 from tests.simulation import shrinking
 from tests.simulation.drawing import draw_script
+from tests.simulation.fresh import printed_by
 from tests.simulation.marks import SOMETIMES
 from tests.simulation.plans import Cancel, Options, Script, Submit, TaskPlan
 from tests.simulation.runner import Failure, Outcome, run_many, run_script, run_seed
@@ -63,18 +63,7 @@ def test_a_seed_that_once_failed_is_clean(seed: int, cause: str) -> None:
 
 def test_a_seed_is_the_same_run_whatever_the_hashes_of_strings_are() -> None:
     seeds = (3, 7)
-    found = [
-        subprocess.run(
-            [sys.executable, "-c", DIGEST.format(seeds)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout.split()
-        for hash_seed in ("1", "2")
-    ]
+    found = [printed_by(DIGEST.format(seeds), hash_seed).split() for hash_seed in ("1", "2")]
     assert found[0] == found[1] == [run_seed(seed).digest for seed in seeds]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from scaler.client.future import CancelOutcome, ScalerFuture
@@ -15,6 +16,7 @@ from scaler.errors import (
     WorkerDiedError,
 )
 from scaler.limits import BLAMELESS_LOSSES, CANCEL_TIMEOUT_S
+from scaler.limits import EXECUTOR_VAIN_DEATHS as VAIN
 from tests.simulation.payloads import PlannedError, value_of
 from tests.simulation.plans import FINAL, HIDDEN
 from tests.simulation.truth import BLAMED, How, TaskTruth, Truth, is_stuck
@@ -27,6 +29,7 @@ Outcome = CancelOutcome
 EPSILON_S = 1e-6
 END_NOTICED_S = 10.0
 """A caller waits for so much longer than he said, if nobody is there who could answer."""
+_BLAMED_IN_VAIN = re.compile(r"on ([\w-]+), pid (\d+)[^\n]*: before the task had begun")
 LOSSES = (*BLAMED, How.LOST, How.TOO_LARGE)
 
 
@@ -105,9 +108,11 @@ def _check_died(truth: Truth, error: BaseException, task: TaskTruth) -> None:
     lost = [run for run in task.runs if run.how in LOSSES]
     if truth.broken_s <= truth.now():
         return
-    # The rows of one turn are looked at one by one, perhaps some of these only after this.
-    told_vain = str(error).count("before the task had begun")
-    allowed, vain = task.plan.policy.max_attempts, max(len(task.vain), told_vain)
+    # By the deaths themselves: the rows that tell of them may be looked at after this.
+    pids = _BLAMED_IN_VAIN.findall(str(error))
+    if any(truth.vain_number.get((worker, int(pid)), 0) <= VAIN for worker, pid in pids):
+        truth.fail("innocent", f"{error!r}, but it has not begun: {task}")
+    allowed, vain = task.plan.policy.max_attempts, len(pids)
     blamed = task.count(*BLAMED, How.TOO_LARGE) + vain
     often = blamed >= allowed or task.count(How.LOST) >= BLAMELESS_LOSSES
     if task.runs and is_stuck(task.runs[-1]):
