@@ -63,7 +63,7 @@ def test_no_code_of_ours_reads_the_wall_clock():
     assert found == ["scaler/executor/leftovers.py: time.time"]
 
 
-def test_clocks_that_jump_by_an_hour_change_nothing(tmp_path, monkeypatch):
+def test_clocks_that_jump_by_an_hour_change_nothing(tmp_path, monkeypatch, until):
     (tmp_path / "jumping_clock.py").write_text(JUMPING)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(time, "time", time.time)  # put back at the end
@@ -76,8 +76,7 @@ def test_clocks_that_jump_by_an_hour_change_nothing(tmp_path, monkeypatch):
         futures = [patient.submit(time.sleep, 0.001) for _ in range(200)]
         assert [future.result(BOUND_S) for future in futures] == [None] * 200
         stopped = client.submit(time.sleep, 600)
-        while not stopped.running():
-            time.sleep(0.001)
+        until(stopped.running)
         assert stopped.cancel(timeout=BOUND_S)
         assert stopped.cancel_outcome is CancelOutcome.CANCELED
         info = futures[-1].profiling_info()

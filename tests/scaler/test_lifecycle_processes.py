@@ -622,7 +622,7 @@ class Later(Actor):
             reply.send("answer")
 
 
-def test_five_seconds_in_c_code_cause_no_false_timeout_and_no_death(cluster, client, sign):
+def test_five_seconds_in_c_code_cause_no_false_timeout_and_no_death(cluster, client, sign, until):
     with ActorSystem("patient") as system, ThreadPoolExecutor(2) as pool:
         later = system.spawn(Later)
         swallowing = client.submit(swallow, sign.path)
@@ -631,8 +631,7 @@ def test_five_seconds_in_c_code_cause_no_false_timeout_and_no_death(cluster, cli
         answer = later.ask("question", timeout=2.0)
         cancel = pool.submit(swallowing.cancel, timeout=2.0, grace=1.0)
         waiting = pool.submit(lambda: tasks[-1].result(4.0))
-        while not (cancel.running() and waiting.running()):
-            time.sleep(0.001)
+        until(lambda: cancel.running() and waiting.running())
         ctypes.PyDLL(None).usleep(5_000_000)  # holds the GIL
         assert cancel.result(BOUND_S) is True
         assert swallowing.cancel_outcome is CancelOutcome.CANCELED
