@@ -19,21 +19,23 @@ class Deliveries:
     def __init__(self, scheduler: Scheduler) -> None:
         """Serve `scheduler`, whose context and inputs this uses."""
         self._scheduler = scheduler
+        self._inputs = scheduler.inputs
         self._told: dict[int, ClientEntry] = {}
 
     def deliver(
         self, record: TaskRecord, waiting: list[DeferredReply] | None, row: TaskRow
     ) -> None:
         """Answer who waits for a cancel with the row; if nobody does, it goes with the others."""
-        for reply in waiting or ():
-            reply.send(TaskResult((row,)))
         client = record.client
-        if not waiting and client.leaving is None:
+        if waiting:
+            for reply in waiting:
+                reply.send(TaskResult((row,)))
+        elif client.leaving is None:
+            if not client.rows:
+                self._told[client.number] = client
             client.rows.append(row)
-            self._told[client.number] = client
-        inputs = self._scheduler.inputs
-        if inputs.wanted:
-            inputs.ended(record, row)
+        if self._inputs.wanted:
+            self._inputs.ended(record, row)
 
     def tell(self) -> None:
         """Send what has not been sent, one message for each client."""
