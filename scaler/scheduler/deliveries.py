@@ -31,9 +31,8 @@ class Deliveries:
             for reply in waiting:
                 reply.send(TaskResult((row,)))
         elif client.leaving is None:
-            if not client.rows:
-                self._told[client.number] = client
             client.rows.append(row)
+            self._told[client.number] = client
         if self._inputs.wanted:
             self._inputs.ended(record, row)
 
