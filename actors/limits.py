@@ -17,8 +17,8 @@ MAILBOX_WAIT_S: Final = 60.0
 SLOW_HANDLER_S: Final = 0.1
 """A handler that runs longer is named in a warning."""
 
-LATE_TURN_S: Final = 0.5
-"""A turn that starts later than this moves all open deadlines by its lag."""
+LATE_TURN_S: Final = 0.25
+"""A node's clock stands still when a turn is later than this: deadlines lose no more by a stall."""
 
 IDLE_POLL_S: Final = 0.25
 """Longest wait for events while a deadline is open, so that a stall of our own is noticed."""

@@ -86,7 +86,7 @@ class CellContext(ActorContext):
         """Send a request; `then` gets the reply or the error."""
         node = self._node
         ask = OpenAsk(ref.address, then, self._cell)
-        number = node.asks.open(ask, timeout_s, node.clock() - node.lag_s)
+        number = node.asks.open(ask, timeout_s, node.time.now())
         ref.deliver(Envelope(message, self._ref, number))
 
     def reply(self, message: object) -> None:

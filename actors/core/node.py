@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from actors.actor import Actor
 from actors.core.asks import Asks, OpenAsk, late_error
 from actors.core.cell import Cell, CellState, call_back, failure_of
+from actors.core.clock import NodeClock
 from actors.core.dead_letters import DeadLetters
 from actors.core.guardian import WatchActor, guardian_address
 from actors.core.refs import RemoteRef
@@ -72,7 +73,7 @@ class NodeCore:
         """This is a fork of the process that owns the node."""
         self.interruptible = True
         """Ctrl-C reaches the node's thread, and is no failure of the actor that runs then."""
-        self.lag_s = 0.0
+        self.time = NodeClock(clock)
         self.ready: deque[Cell] = deque()
         self.outgoing: deque[tuple[Address, Envelope | Reply]] = deque()
         self.after_turn: list[tuple[Cell, Callable[[], None]]] = []
@@ -89,7 +90,7 @@ class NodeCore:
 
     def now(self) -> float:
         """Seconds on the node's clock: monotonic time without the stalls of this process."""
-        return self.clock() - self.lag_s
+        return self.time.now()
 
     # --- a turn -----------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from actors.core.cell import repr_of
 from actors.core.guardian import GUARDIAN_SUPERVISION, Guardian
 from actors.core.node import NodeCore
 from actors.core.refs import CURRENT_NODE
-from actors.limits import IDLE_POLL_S, LATE_TURN_S, LOST_WAKE_S, MAILBOX_WAIT_S
+from actors.limits import IDLE_POLL_S, LOST_WAKE_S, MAILBOX_WAIT_S
 from actors.runtime.poller import Poller
 from actors.runtime.wakeup import Wakeup
 
@@ -42,7 +42,7 @@ class NodeLoop:
         self._posted: deque[Callable[[], None]] = deque()
         self._finished = False
         self._checked_s = time.monotonic()
-        self._timeout_s: float | None = 0.0
+        self._timeout_s = 0.0
         """How long the next poll may wait."""
         # Entered by itself: Ctrl-C in `Condition.__enter__` would leave it locked for good.
         self._room_lock = threading.Lock()
@@ -143,13 +143,18 @@ class NodeLoop:
         node.sleeping = True
         if node.ready or node.outgoing or node.wakes or self._posted:
             timeout_s = 0.0
-        ready = self.poller.wait(LOST_WAKE_S if timeout_s is None else timeout_s)
+        node.time.expect(self._checked_s + timeout_s)
+        ready = self.poller.wait(timeout_s)
+        node.time.expect_now()
         node.sleeping = False  # before callbacks tell: this thread need not wake itself
         self.poller.run(ready)
         while self._posted:
             self._posted.popleft()()
         node.run_ready()
-        self._forgive_lag(timeout_s)
+        # A thread that holds the GIL in C code stalls this one anywhere in a turn. What arrived
+        # meanwhile has been handled by now: only answers that are still to come get more time.
+        self._checked_s = node.time.go_on()
+        node.time.expect(self._checked_s)
         if self._checked_s >= self._second_due_s:
             self._second_due_s = self._checked_s + 1.0
             self.on_second(node.now())
@@ -167,22 +172,10 @@ class NodeLoop:
         if node.timers.last_serial != timers:
             self._timeout_s = self._sleep_s()
 
-    def _forgive_lag(self, slept_s: float | None) -> None:
-        """Stop the node's clock for as long as this process was stalled since the last turn.
-
-        A thread that holds the GIL in C code stalls this one anywhere in a turn. What arrived
-        meanwhile has been handled by now, so only answers that are still to come get more time.
-        """
-        now_s = time.monotonic()
-        late_s = 0.0 if slept_s is None else now_s - self._checked_s - slept_s
-        self._checked_s = now_s
-        if late_s > LATE_TURN_S:
-            self.node.lag_s += late_s
-
-    def _sleep_s(self) -> float | None:
+    def _sleep_s(self) -> float:
         due_s = self.node.next_event_s()
         if due_s is None:
-            return None
+            return LOST_WAKE_S
         return min(max(due_s - self.node.now(), 0.0), IDLE_POLL_S)
 
     @contextmanager

@@ -1,5 +1,6 @@
 """An actor system as a program uses it."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from actors import (
     Actor,
     ActorFailedError,
     ActorNotFoundError,
+    ActorRef,
     ActorsError,
     ActorStoppedError,
     ActorSystem,
@@ -121,3 +123,30 @@ def test_sigint_ends_the_process_of_a_node_between_two_turns() -> None:
         os.kill(pid, signal.SIGINT)
         assert node.ended.wait(10)
         assert node.exit_cause == "exit code 1"
+
+
+class Stalled(Actor):
+    """Asks nobody who answers, holds the GIL for two seconds, then starts a timer."""
+
+    def __init__(self, silent: ActorRef, probe: ActorRef) -> None:
+        self.silent = silent
+        self.probe = probe
+
+    @handles(str)
+    def on_text(self, message: str) -> None:
+        context, probe = self.context, self.probe
+        context.ask(self.silent, "?", lambda _: context.tell(probe, "deadline"), timeout_s=1.0)
+        ctypes.PyDLL(None).usleep(2_000_000)
+        context.start_timer("timer", 0.5, 2.0)
+
+    @handles(float)
+    def on_due(self, message: float) -> None:
+        self.context.tell(self.probe, "timer")
+
+
+def test_a_stall_in_the_middle_of_a_turn_makes_no_timer_late() -> None:
+    with ActorSystem("stalled") as system:
+        probe = Probe(system)
+        ref = system.spawn(Stalled, system.spawn(Late), probe.ref)
+        ref.tell("go")
+        assert [probe.expect(str), probe.expect(str)] == ["timer", "deadline"]

@@ -60,7 +60,7 @@ def node_state(core: SimulatedCore, now_s: float) -> Any:
         if cell.ref.address.number != GUARDIAN_NUMBER
     ]
     timers = [
-        (due_s + core.lag_s - now_s, cell.ref.name, walk.of(key), walk.of(cell.timers[key][1]))
+        (due_s + core.time.lag_s - now_s, cell.ref.name, walk.of(key), walk.of(cell.timers[key][1]))
         for due_s, serial, cell, key in sorted(core.timers._heap, key=lambda entry: entry[:2])
         if cell.timers.get(key, (0,))[0] == serial
     ]

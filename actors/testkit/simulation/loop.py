@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from actors.limits import LATE_TURN_S
 from actors.ref import ActorRef
 from actors.testkit.simulation.errors import LivelockError
 from actors.testkit.simulation.events import Event, EventKind
@@ -35,7 +34,7 @@ class SimulatedLoop:
         self.sim = sim
         self._notes: list[tuple[EventKind, ActorRef | None, ActorRef | None, Any]] = []
         self._posted: deque[Callable[[], object]] = deque()
-        self._stalled_until_s = self._stalled_since_s = 0.0
+        self._stalled_until_s = 0.0
         self._armed_s = math.inf
 
     def begin(self, core: SimulatedCore) -> None:
@@ -58,7 +57,7 @@ class SimulatedLoop:
         """Handle nothing for a while."""
         until_s = self.sim.now() + seconds
         if not self.paused:
-            self._stalled_since_s = self.sim.now()
+            self.core.time.expect(self.sim.now())
         if until_s > self._stalled_until_s:
             self._stalled_until_s = until_s
             self.sim.agenda.wake(until_s, partial(self._resume, self.core))
@@ -104,7 +103,7 @@ class SimulatedLoop:
 
     def wake_up_s(self, due_s: float) -> float:
         """Return when the turn is that handles what is due at `due_s` on the node's clock."""
-        lag_s = self.core.lag_s
+        lag_s = self.core.time.lag_s
         at_s = due_s + lag_s
         while at_s - lag_s < due_s:  # rounded down
             at_s = math.nextafter(at_s, math.inf)
@@ -119,12 +118,10 @@ class SimulatedLoop:
     def _resume(self, core: SimulatedCore) -> None:
         if core.crashed or self.paused:
             return
-        late_s = self.sim.now() - self._stalled_since_s
         while self._posted:
             self._posted.popleft()()
         self.turn()
-        if late_s > LATE_TURN_S:
-            core.lag_s += late_s  # as `NodeLoop` does: what is still to come gets more time
+        core.time.go_on()  # as `NodeLoop` does: what is still to come gets more time
         self._fire()
         self.turn()
 
@@ -147,7 +144,7 @@ class SimulatedLoop:
         if self._stalled_until_s > at_s:
             return False  # `_resume` looks again
         due_s = core.next_event_s()
-        if due_s is not None and due_s + core.lag_s <= at_s:
+        if due_s is not None and due_s + core.time.lag_s <= at_s:
             return True
         self._arm()
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from actors.limits import LATE_TURN_S
 from tests.actors.core.stage import Do, Note, Turning
 
 
@@ -121,9 +122,33 @@ def test_cancelled_timers_do_not_pile_up(stage):
 
 def test_the_clock_of_the_node_stands_still_during_its_own_stalls(stage):
     ref, book = stage.scribe()
-    start(stage, ref, "key", 1.0, "timer")
-    stage.node.lag_s = 5.0
-    stage.advance(5.0)
-    assert book == []
-    stage.advance(1.0)
-    assert book == ["timer"]
+    time = stage.node.time
+    start(stage, ref, "before", 1.0, "before")
+    time.expect(stage.clock.now())
+    stage.clock.advance(5.0)
+    assert stage.node.now() == LATE_TURN_S
+    start(stage, ref, "meanwhile", 0.5, "meanwhile")
+    assert time.go_on() == 5.0
+    assert stage.node.now() == LATE_TURN_S
+    stage.advance(0.5)
+    assert book == ["meanwhile"]
+    stage.advance(0.5)
+    assert book == ["meanwhile", "before"]
+
+
+def test_a_turn_that_begins_early_stalls_from_then_on(stage):
+    time = stage.node.time
+    time.expect(1.0)
+    time.expect_now()
+    stage.clock.advance(3.0)
+    time.expect_now()
+    assert stage.node.now() == LATE_TURN_S
+
+
+def test_a_turn_in_time_stops_no_clock(stage):
+    time = stage.node.time
+    time.expect(1.0)
+    stage.clock.advance(1.0 + LATE_TURN_S)
+    time.go_on()
+    stage.clock.advance(5.0)
+    assert stage.node.now() == stage.clock.now() == 6.0 + LATE_TURN_S

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from actors import ActorRef, AskTimeoutError, NodeUnreachableError, TerminationReason
+from actors import (
+    Actor,
+    ActorRef,
+    AskTimeoutError,
+    NodeUnreachableError,
+    TerminationReason,
+    handles,
+)
+from actors.limits import LATE_TURN_S
 from actors.testkit import Delays, Event, EventKind, SimulatedNode, Simulation
 from tests.actors.testkit.simulated_actors import Ask, Mute, Number, Sink, Source, Ticker, Watch
 
@@ -171,9 +179,9 @@ def test_a_long_pause_moves_the_deadlines_of_the_node(paused_s: float, forgiven:
     sim = Simulation(1, delays=Delays(remote_s=(0.2, 0.2), slow_share=0.0, stall_share=0.0))
     home, far = sim.node("home"), sim.node("far")
     near, away = home.spawn(Sink), far.spawn(Sink)
-    sim.tell(near, Ask(away, 1, timeout_s=0.45))
+    sim.tell(near, Ask(away, 1, timeout_s=0.8))
     begun_s = 0.21
-    far.after(0.0, far.pause, paused_s + 0.3)  # the answer is not there when the pause ends
+    far.after(0.0, far.pause, 4.1)  # the answer is not there when the pause ends
     sim.after(begun_s, home.pause, paused_s)
     sim.run()
     (answer,) = home.actor(near).answers
@@ -188,7 +196,39 @@ def test_timers_wait_for_the_end_of_a_pause() -> None:
     sim.after(2.5, node.pause, 10.0)
     sim.run(until_s=15.0)
     assert [round(at_s, 6) for at_s in ticker.times] == [1.0, 2.0, 3.0, 4.0, 5.0]
-    assert sim.now() - node.core.now() == 10.0  # the node's clock stood still
+    assert sim.now() - node.core.now() == 10.0 - LATE_TURN_S  # the node's clock stood still
+
+
+class Patient(Actor):
+    """Asks, and starts a timer when told; notes what comes first."""
+
+    def __init__(self, silent: ActorRef) -> None:
+        self.silent = silent
+        self.book: list[str] = []
+
+    def ask(self) -> None:
+        self.context.ask(self.silent, 1, lambda _: self.book.append("deadline"), timeout_s=2.0)
+
+    @handles(str)
+    def on_text(self, message: str) -> None:
+        self.context.start_timer("timer", 1.0, 1)
+
+    @handles(int)
+    def on_due(self, message: int) -> None:
+        self.book.append("timer")
+
+
+def test_a_timer_started_late_by_a_pause_is_no_later_than_a_deadline_set_before() -> None:
+    sim = Simulation(1, delays=FAST)
+    home, far = sim.node("home"), sim.node("far")
+    silent = far.spawn(Sink)
+    far.pause(100.0)
+    patient = home.spawn(Patient, silent)
+    home.actor(patient).ask()
+    home.pause(5.0)
+    sim.tell(patient, "start")
+    sim.run(until_s=20.0)
+    assert home.actor(patient).book == ["timer", "deadline"]
 
 
 def test_a_wall_clock_that_jumps_moves_nothing_else() -> None:
