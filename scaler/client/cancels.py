@@ -89,12 +89,12 @@ class Cancels:
 
     def request(self, future: ScalerFuture, message: CancelFutures, waiter: Waiter) -> None:
         """Cancel an open future: ask the scheduler, or join a request that travels."""
-        if future.done() and not message.unconfirmed:
-            waiter.settled()  # given up on before; its answer is still on the way
-            return
         task_id, timeout_s = future.task_id, message.timeout_s
         cancel = self._open.get(task_id)
         joined = cancel is not None
+        if joined and future.done() and not message.unconfirmed:
+            waiter.settled()  # given up on before; its answer is still on the way
+            return
         if cancel is None:
             cancel = self._open[task_id] = OpenCancel()
         sooner = message.force and (not cancel.force or message.grace_s is not None)

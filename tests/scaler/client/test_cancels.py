@@ -204,6 +204,19 @@ def test_a_future_that_was_given_up_on_is_not_asked_for_again(office):
     assert_cancelled(future, CancelOutcome.TIMEOUT)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_caller_that_gave_up_before_anyone_looked_is_asked_for_all_the_same(office, count):
+    futures = office.submit(count)
+    give_up(futures, force=True)
+    office.ask_cancel(*futures, timeout_s=0.5)
+    if count > 1:
+        office.kit.take_asked(TaskDrop).expire()
+    for future in futures:
+        office.confirm(future, NOT_FOUND)
+        assert_cancelled(future, CancelOutcome.TIMEOUT)
+    assert office.is_at_rest()
+
+
 def test_a_task_that_was_interrupted_by_another_hand_confirms(office):
     (future,) = office.submit()
     answer = office.ask_cancel(future)
