@@ -21,6 +21,7 @@ from scaler.errors import ClientBusyError, ClientClosedError
 from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLOSE_GRACE_S, CLOSE_TIMEOUT_S
 from scaler.protocol.tasks import CLIENT_SHIFT, DEFAULT_POLICY, Function, Task, TaskOutput
 from tests.simulation.plans import Cancel, TaskPlan
+from tests.simulation.truth import is_stuck
 from tests.simulation.verdicts import check_cancel
 
 if TYPE_CHECKING:
@@ -231,7 +232,9 @@ class SimClient:
         self.gets_credit = answered
         if answered and now_s - began_s < CLOSE_TIMEOUT_S and now_s < truth.broken_s:
             for task_id in self._own_tasks():
-                truth.promised(task_id, "its client has closed")
+                runs = truth.tasks[task_id].runs
+                if not (runs and is_stuck(runs[-1])):  # one that cannot be killed was told so
+                    truth.promised(task_id, "its client has closed")
 
     def leave(self) -> None:
         """The client's process ends without a word."""
