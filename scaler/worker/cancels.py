@@ -265,11 +265,12 @@ class Cancels:
 
     def _limit(self, ordinal: int, order: CancelOrder, grace_s: float) -> None:
         """Kill what has not unwound after `grace_s`, unless that is due sooner already."""
-        due_s = self._worker.context.now() + grace_s
-        if grace_s == 0:
+        now_s = self._worker.context.now()
+        is_sooner = now_s + grace_s < order.due_s
+        order.due_s = min(order.due_s, now_s + grace_s)
+        if order.due_s <= now_s:  # perhaps since an earlier cancel, and by now the kill is possible
             self.grace_over(ordinal)
-        elif due_s < order.due_s:
-            order.due_s = due_s
+        elif is_sooner:
             self._start_grace(ordinal, grace_s)
 
     def _start_sign(self, ordinal: int, after_s: float) -> None:

@@ -332,6 +332,32 @@ def test_the_sign_of_life_is_looked_for_again_when_another_task_may_run(slot):
     assert answer.reply == confirm(2, CANCELED)
 
 
+def test_a_longer_grace_does_not_put_off_a_kill_that_waits_for_the_row_of_another_task(slot):
+    slot.run(1, 2)
+    slot.executor.begin()
+    slot.executor.finish()
+    slot.executor.claim()
+    answers = [slot.cancel(2, grace_s=0), slot.cancel(2, grace_s=10.0)]
+    assert slot.executor.kills == 0, "the first one's row is on the way, so look again"
+    slot.executor.deliver()
+    slot.executor.begin()
+    slot.kit.advance(0.02)
+    assert (slot.executor.kills, slot.executor.interrupts) == (1, [])
+    slot.executor.exit()
+    assert [answer.reply for answer in answers] == [confirm(2, CANCELED)] * 2
+
+
+def test_a_second_cancel_of_a_task_whose_grace_is_over_kills_as_soon_as_it_runs(slot):
+    slot.run(1, 2)
+    slot.executor.begin()
+    slot.executor.finish()
+    slot.executor.claim()
+    slot.cancel(2, grace_s=0)
+    slot.executor.begin()
+    slot.cancel(2, grace_s=10.0)
+    assert slot.executor.kills == 1
+
+
 def test_a_claimed_task_that_never_begins_is_killed_with_its_executor(slot):
     slot.run(1)
     slot.executor.claim()

@@ -77,8 +77,8 @@ CANCELS: Final = (
     Mutant(
         "the grace of a cancel never ends",
         _WORKER + "cancels.py",
-        "        elif due_s < order.due_s:\n",
-        "        elif due_s < 0:\n",
+        "        elif is_sooner:\n",
+        "        elif False:\n",
     ),
     Mutant(
         "the oldest of several interrupted tasks is the one that is told",
