@@ -103,6 +103,7 @@ class LocalCluster:
         self._client_numbers = count(1)
         self._roles = self._start(asked)
         self.scheduler = self._roles.scheduler
+        self.objects = self._roles.objects
         self._dropped = weakref.finalize(self, self._roles.dropped)
         self._dropped.atexit = False
         _clusters.add(self)

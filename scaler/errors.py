@@ -8,6 +8,7 @@
     │   └── NestedClientError           `Client()` inside a task
     ├── SerializationError              something could not be pickled, or not be opened again
     ├── TaskFailedError                 the task raised what must not be raised here as it is
+    ├── ObjectStoreFullError            there is no room for an object in shared memory
     ├── InputFailedError            a task failed whose result is an argument of this one
     ├── TaskTimeoutError                the task was stopped at its timeout or deadline
     ├── WorkerDiedError                 executors died while they ran the task
@@ -46,6 +47,12 @@ class NestedClientError(ClientError):
 
 class SerializationError(ScalerError):
     """Something could not be pickled or opened again. The text says what, where and why."""
+
+
+class ObjectStoreFullError(ScalerError):
+    """There is no room for an object in shared memory. The text says how much there is and who
+    holds it; release results, delete references, or allow more with `object_store_bytes=`.
+    """
 
 
 class TaskFailedError(ScalerError):

@@ -47,6 +47,15 @@ FUNCTIONS_KNOWN: Final = 1_000
 PAYLOAD_BYTES: Final = 1 << 30
 """Largest pickle of a function, of a call's arguments, of a result."""
 
+INLINE_BYTES: Final = 1 << 16
+"""Buffers and pickles from this size on go through shared memory: below, a pipe is as fast."""
+
+WARM_BYTES: Final = 1 << 28
+"""Memory of freed objects that the process which wrote them keeps, to write there again."""
+
+FREED_BYTES: Final = 1 << 24
+"""Freed results of an idle executor of which it is told at once; of less it hears with a task."""
+
 FRAME_BYTES: Final = 1 << 31
 """Largest frame between worker and executor."""
 

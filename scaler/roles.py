@@ -7,10 +7,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors import ActorRef, ActorSystem, AskFuture, NodeThread
+from scaler.limits import FREED_BYTES, WARM_BYTES
+from scaler.objects.file import open_shared_file
+from scaler.objects.keeper import ObjectKeeper
+from scaler.objects.store import ObjectStore
 from scaler.overseer import Dropped, Overseer
 from scaler.protocol.tasks import AwaitWorker
 from scaler.scheduler.scheduler import Scheduler
 from scaler.settings import ExecutorLimits
+from scaler.worker.objects import PortObjects
 from scaler.worker.options import WorkerOptions
 from scaler.worker.process import ExecutorProcess
 from scaler.worker.worker import Worker
@@ -46,17 +51,21 @@ class Roles:
         self.system = system = ActorSystem(thread=thread)
         self.scheduler = system.spawn(Scheduler, name="scheduler")
         poller = system.poller
+        self.objects = objects = ObjectStore(open_shared_file())
+        keeper = system.spawn(ObjectKeeper, objects, name="objects")
+        warm_bytes = max(WARM_BYTES // slots, FREED_BYTES)
 
         def make_executor(number: int, worker: str, tell: Any) -> ExecutorProcess:
             # The launcher of this moment: one that died is replaced.
-            return ExecutorProcess(number, worker, poller, system.launcher, tell)
+            part = PortObjects(objects, warm_bytes)
+            return ExecutorProcess(number, worker, poller, system.launcher, tell, part)
 
         options = WorkerOptions(limits.cancel_grace, limits.max_tasks, limits.max_memory)
         workers = [
             system.spawn(Worker, name, self.scheduler, make_executor, options, name=name)
             for name in (f"worker-{number}" for number in range(1, slots + 1))
         ]
-        watched = (self.scheduler, *workers)
+        watched = (self.scheduler, keeper, *workers)
         self._overseer: ActorRef = system.spawn(
             Overseer, break_off, watched, close_displayed, name="overseer"
         )
@@ -77,3 +86,4 @@ class Roles:
     def close(self) -> None:
         """End the actors, the executors, the launcher and the thread. Bounded; twice is fine."""
         self.system.close()
+        self.objects.close()

@@ -17,6 +17,7 @@ from scaler.client.session import ClientSession
 from scaler.client.submissions import Submission
 from scaler.errors import TaskTimeoutError
 from scaler.protocol.tasks import Function, TaskPolicy
+from scaler.serialization.buffers import Buffers
 from scaler.serialization.values import dump_arguments, dump_items
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class Calls:
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Submission:
         function = self._function_of(options, fn)
-        payload, needs = dumped(dump_arguments, args, kwargs)
-        return self.session.prepare(function, payload, options.policy, needs=needs)
+        arguments = dumped(self.session.objects, dump_arguments, args, kwargs)
+        return self.session.prepare(function, arguments, options.policy)
 
     def _function_of(self, options: ClientOptions, fn: Any) -> Function:
         self.session.check_usable()
@@ -125,17 +126,17 @@ class Chunks:
 
     def submit(self, items: list[Any], first: int) -> ScalerFuture:
         """Submit one chunk of argument tuples, the first of which is item `first` of the map."""
-        payload, needs = dumped(self._dump, items, first)
+        arguments = dumped(self._session.objects, self._dump, items, first)
         submission = self._session.prepare(
-            self.function, payload, self._policy_now(first), not self.single, needs
+            self.function, arguments, self._policy_now(first), not self.single
         )
         self._last = submission.future
         return self._session.submit(submission, block=self._block)
 
-    def _dump(self, items: list[Any], first: int) -> bytes:
+    def _dump(self, items: list[Any], first: int, buffers: Buffers) -> bytes:
         if self.single:
-            return dump_arguments(items[0], {}, of=f" of item {first}")
-        return dump_items(items, first)
+            return dump_arguments(items[0], {}, buffers, of=f" of item {first}")
+        return dump_items(items, first, buffers)
 
     def _policy_now(self, first: int) -> TaskPolicy | None:
         """The policy of a chunk submitted now: the deadline is that of the whole map."""

@@ -9,6 +9,7 @@ from actors import Actor, ActorRef
 
 if TYPE_CHECKING:
     from scaler.client.session import ClientSession
+    from scaler.objects.store import ObjectStore
 
 
 class Connection(Protocol):
@@ -17,6 +18,8 @@ class Connection(Protocol):
     scheduler: ActorRef
     slots: int
     """Workers there are."""
+    objects: ObjectStore
+    """The shared memory of this host."""
 
     def next_client_number(self) -> int:
         """Return a number that no other client of this cluster has."""

@@ -139,7 +139,7 @@ class ScalerFuture(LazyFuture[T]):
                 if row is None:
                     return
                 self._opener = me
-            self._result, self._exception = open_row(row, self.name)
+            self._result, self._exception = open_row(row, self.name, self._session.objects)
             with LOCK:
                 self._drop_payload(row, keep=self._is_input or row.status is not _SUCCEEDED)
             if self._state != FINISHED:  # given up meanwhile
@@ -152,8 +152,8 @@ class ScalerFuture(LazyFuture[T]):
                     self._opener = 0
 
     def _drop_payload(self, row: TaskRow, *, keep: bool = False) -> None:
-        if len(row.payload) > _SMALL_BYTES and not keep:
-            row = msgspec.structs.replace(row, payload=b"")
+        if (row.objects or len(row.payload) > _SMALL_BYTES) and not keep:
+            row = msgspec.structs.replace(row, payload=b"", objects=())
         self._ran = row
         self._row = None
 

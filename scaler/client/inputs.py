@@ -14,8 +14,11 @@ from actors import ActorsError, AskTimeoutError
 from scaler.client.future import ScalerFuture
 from scaler.client.rows import input_row
 from scaler.errors import ClientError
-from scaler.limits import INPUTS_TIMEOUT_S
+from scaler.limits import INLINE_BYTES, INPUTS_TIMEOUT_S
+from scaler.objects.memory import ObjectMemory
+from scaler.protocol.objects import Pieces
 from scaler.protocol.tasks import AwaitInputs, InputGiven
+from scaler.serialization.buffers import Buffers
 from scaler.serialization.inputs import FutureMetError, collecting
 
 if TYPE_CHECKING:
@@ -24,13 +27,26 @@ if TYPE_CHECKING:
     from scaler.client.submissions import Submission
 
 
-def dumped(dump: Callable[..., bytes], *values: Any) -> tuple[bytes, tuple[ScalerFuture, ...]]:
-    """Return `dump(*values)`, and the futures among the values, in the order of their places."""
+Arguments = tuple[bytes, Pieces, tuple[ScalerFuture, ...]]
+"""A pickle and what is in shared memory (see `Body`), and the futures among the values, in the
+order of their places."""
+
+
+def dumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> Arguments:
+    """Return what `dump(*values, buffers)` makes, with what is large put into `objects`."""
+    buffers: Buffers = []
+    needs: tuple[ScalerFuture, ...] = ()
     try:
-        return dump(*values), ()
+        payload = dump(*values, buffers)
     except FutureMetError:  # only now: calls without futures pay nothing
+        buffers.clear()
         with collecting() as futures:
-            return dump(*values), tuple(futures)
+            payload = dump(*values, buffers)
+        needs = tuple(futures)
+    if not buffers and len(payload) < INLINE_BYTES:
+        return payload, (), needs
+    body = objects.pack(payload, buffers)
+    return body.payload, body.objects, needs
 
 
 def check_own(futures: Iterable[ScalerFuture], session: Canceller) -> None:

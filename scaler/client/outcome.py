@@ -11,6 +11,7 @@ from scaler.settings import LONGEST_S, as_number
 
 if TYPE_CHECKING:
     from scaler.client.future import ScalerFuture
+    from scaler.objects.store import ObjectStore
 
 
 class CancelOutcome(Enum):
@@ -63,6 +64,8 @@ class Canceller(Protocol):
 
     cancel_finished: bool
     """Whether cancelling a future that is done gives its value up."""
+    objects: ObjectStore
+    """Where large results are."""
 
     def cancel(
         self, future: ScalerFuture, force: bool, timeout_s: float, grace_s: float | None

@@ -22,6 +22,7 @@ from scaler.serialization.values import load_value
 
 if TYPE_CHECKING:
     from scaler.client.future import ScalerFuture
+    from scaler.objects.memory import ObjectMemory
 
 _SUCCEEDED: Final = RowStatus.SUCCEEDED
 
@@ -34,8 +35,8 @@ _ERRORS: Final = {
 """What a row that is text raises."""
 
 
-def open_row(row: TaskRow, name: str) -> tuple[Any, BaseException | None]:
-    """Return value and exception of an attempt that ended."""
+def open_row(row: TaskRow, name: str, objects: ObjectMemory) -> tuple[Any, BaseException | None]:
+    """Return value and exception of an attempt that ended, whose buffers are in `objects`."""
     if row.status is RowStatus.INPUT_FAILED:
         failed = unpack_failed_input(row.payload)
         error = InputFailedError(f"{name}: {failed.text}")
@@ -45,6 +46,8 @@ def open_row(row: TaskRow, name: str) -> tuple[Any, BaseException | None]:
     if row.status is not _SUCCEEDED:
         return None, _error_of(row.status, row.payload, name)
     try:
+        if row.objects:
+            return load_value(*objects.unpack(row.payload, row.objects)), None
         return load_value(row.payload), None
     except SerializationError as error:
         error.add_note(f"task {row.task_id}, run by {row.worker} (pid {row.pid})")
@@ -88,7 +91,7 @@ def reduced(future: ScalerFuture) -> tuple[Any, ...]:
         future._is_input = True
         row = future._row or future._ran
         has_value = future._state == FINISHED and future._exception is None
-        is_pickled = row is not None and bool(row.payload)
+        is_pickled = row is not None and bool(row.payload or row.objects)
         value = future._result
     if has_value and not is_pickled:
         return _given, (value,)

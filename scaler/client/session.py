@@ -16,7 +16,7 @@ from scaler.client.chunking import ItemTimes
 from scaler.client.credit import Credit
 from scaler.client.future import ScalerFuture
 from scaler.client.future_manager import ClientFutureManager, CloseManager
-from scaler.client.inputs import check_own
+from scaler.client.inputs import Arguments, check_own
 from scaler.client.notebook import future_factory
 from scaler.client.output import OutputThread
 from scaler.client.references import references
@@ -59,6 +59,7 @@ class ClientSession:
         """`None` once closed: futures live on, and a cluster is dropped when nobody uses it."""
         self.cancel_finished = cancel_finished
         self.number = connection.next_client_number()
+        self.objects = connection.objects
         self.functions = FunctionPickler()
         self.item_times = ItemTimes()
         self._new_future = future_factory()
@@ -87,19 +88,19 @@ class ClientSession:
     def prepare(
         self,
         function: Function,
-        payload: bytes,
+        arguments: Arguments,
         policy: TaskPolicy | None = None,
         chunked: bool = False,
-        needs: tuple[ScalerFuture, ...] = (),
     ) -> Submission:
         """Make a task and its future. Nothing is sent yet."""
         task_id = next(self._task_ids)
         future = self._new_future(task_id, self, time.monotonic())
         future.name = function.name
+        payload, objects, needs = arguments
         if needs:
             check_own(needs, self)
         needed = tuple([need.task_id for need in needs]) if needs else ()
-        task = Task(task_id, function.function_id, payload, chunked, 1, policy, needed)
+        task = Task(task_id, function.function_id, payload, chunked, 1, policy, needed, (), objects)
         return Submission(future, function, task, needs)
 
     def submit(self, submission: Submission, *, block: bool) -> ScalerFuture:

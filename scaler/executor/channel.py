@@ -29,6 +29,8 @@ class Channel:
         self.functions: dict[bytes, Function] = {}
         self.forgotten: list[bytes] = []
         """Function ids to forget, since the list was last emptied."""
+        self.freed: list[int] = []
+        """Objects that nobody needs, since the list was last emptied."""
         self._cutter = FrameCutter()
         self._lock = threading.RLock()  # a finalizer may print while its thread is sending
         self._queue: deque[bytearray] = deque()
@@ -90,5 +92,6 @@ class Channel:
         for function_id in frame.forgotten:
             self.functions.pop(function_id, None)
         self.forgotten += frame.forgotten
+        self.freed += frame.freed
         for function in frame.functions:
             self.functions[function.function_id] = function

@@ -9,11 +9,15 @@ from collections.abc import Callable
 from types import CoroutineType, TracebackType
 from typing import Any, Final
 
-from scaler.errors import InternalError, SerializationError
+from scaler.errors import InternalError, ObjectStoreFullError, SerializationError
 from scaler.executor.interrupt import Interrupter, TaskInterrupt
 from scaler.executor.leftovers import Leftovers
+from scaler.executor.objects import ExecutorObjects
 from scaler.executor.predicates import Predicates
+from scaler.limits import INLINE_BYTES
+from scaler.protocol.objects import Body
 from scaler.protocol.tasks import Function, RowStatus, Task, TaskRow
+from scaler.serialization.buffers import Buffers
 from scaler.serialization.exceptions import dump_exception
 from scaler.serialization.functions import load_function
 from scaler.serialization.values import (
@@ -23,7 +27,8 @@ from scaler.serialization.values import (
     load_items,
 )
 
-_NONE: Final = dump_value(None)
+_NONE: Final = Body(dump_value(None))
+_NOTHING: Final = Body(b"")
 
 # A member of an enumeration costs 70 ns to look up by its class (CPython 3.11).
 _SUCCEEDED: Final = RowStatus.SUCCEEDED
@@ -43,6 +48,7 @@ class TaskGuard:
         functions: dict[bytes, Function],
         interrupter: Interrupter,
         show_item: Callable[[int], None],
+        objects: ExecutorObjects,
     ) -> None:
         """Take functions from `functions`, and tell `show_item` the index within a chunk."""
         self._worker = worker
@@ -52,6 +58,7 @@ class TaskGuard:
         self._interrupter = interrupter
         self.show_item = show_item
         """Gets the index of each item of a chunk before it runs."""
+        self._objects = objects
         self._predicates = Predicates()
         self._leftovers = Leftovers()
         self._is_final = False
@@ -72,19 +79,19 @@ class TaskGuard:
         """
         self._leftovers.note_threads()
         self._is_final = False
-        status, payload = self._attempt(ordinal, task)
+        status, body = self._attempt(ordinal, task)
         ended_s = time.monotonic()
         started_s = started_ns / 1e9
         unclean = self._interrupter.in_import
         if status is _INTERRUPTED:
-            payload = b""
+            body = _NOTHING
             unclean = unclean or self._leftovers.found(started_s)
         cpu_s, rss_bytes = self._measure()
         return TaskRow(
             ordinal,
             task.task_id,
             status,
-            payload,
+            body.payload,
             started_s,
             ended_s,
             cpu_s,
@@ -94,49 +101,60 @@ class TaskGuard:
             task.attempt,
             unclean,
             self._is_final and status is _FAILED,
+            body.objects,
         )
 
-    def _attempt(self, ordinal: int, task: Task) -> tuple[RowStatus, bytes]:
+    def _attempt(self, ordinal: int, task: Task) -> tuple[RowStatus, Body]:
         """Open the window of the interrupt around all code of the user, pickling included.
 
         An interrupt may hit any line within: the outer `try` is for those between the task's end
         and the closing of the window. There is one at most, since the handler disarms.
         """
-        status, payload = _FAILED, b""
+        status, body = _FAILED, _NOTHING
         interrupter = self._interrupter
         try:
             try:
                 interrupter.arm(ordinal)
-                payload = self._work(task)
+                body = self._work(task)
                 status = _SUCCEEDED
             except BaseException as error:
                 if not interrupter.answered(ordinal):
-                    payload = self._judge(error, task)
+                    body = Body(self._judge(error, task))
             finally:
                 interrupter.armed = 0
         except TaskInterrupt:
             status = _INTERRUPTED
         if status is _FAILED and interrupter.answered(ordinal):
             status = _INTERRUPTED  # the task raised because of it, or its predicate did
-        return status, payload
+        return status, body
 
-    def _work(self, task: Task) -> bytes:
+    def _work(self, task: Task) -> Body:
         function = self._opened.get(task.function_id)
         if function is None:
             function = self._open(task.function_id)
         if task.chunked:
             return self._work_through(function, task)
-        args, kwargs = load_arguments(task.payload, task.inputs)
+        if task.objects or task.inputs:
+            args, kwargs = load_arguments(*self._objects.open(task))
+        else:
+            args, kwargs = load_arguments(task.payload)
         value = function(*args, **kwargs)
         if type(value) is CoroutineType:
             value = _run_coroutine(value)
-        return _NONE if value is None else dump_value(value)
+        return _NONE if value is None else self._dump(value)
 
-    def _work_through(self, function: Callable[..., Any], task: Task) -> bytes:
+    def _dump(self, value: Any) -> Body:
+        buffers: Buffers = []
+        payload = dump_value(value, buffers)
+        if buffers or len(payload) >= INLINE_BYTES:
+            return self._objects.pack(payload, buffers)
+        return Body(payload)
+
+    def _work_through(self, function: Callable[..., Any], task: Task) -> Body:
         values: list[Any] = []
         try:
             show_item, keep = self.show_item, values.append
-            for index, args in enumerate(load_items(task.payload, task.inputs)):
+            for index, args in enumerate(load_items(*self._objects.open(task))):
                 show_item(index)
                 value = function(*args)
                 if type(value) is CoroutineType:
@@ -149,17 +167,19 @@ class TaskGuard:
             return self._dump_chunk(values, described, task)
         return self._dump_chunk(values, b"", task)
 
-    def _dump_chunk(self, values: list[Any], error: bytes, task: Task) -> bytes:
+    def _dump_chunk(self, values: list[Any], error: bytes, task: Task) -> Body:
         index = len(values) if error else -1
         try:
-            return dump_value(ChunkResult(values, index, error))
+            return self._dump(ChunkResult(values, index, error))
+        except ObjectStoreFullError:
+            raise
         except Exception:
             for position, value in enumerate(values):
                 try:
                     dump_value(value)
                 except Exception as culprit:
                     described = self._describe(culprit, task)
-                    return dump_value(ChunkResult(values[:position], position, described))
+                    return self._dump(ChunkResult(values[:position], position, described))
             raise
 
     def _open(self, function_id: bytes) -> Callable[..., Any]:

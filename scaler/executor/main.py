@@ -18,9 +18,10 @@ from scaler.executor.channel import Channel
 from scaler.executor.death import go_first, report_deaths
 from scaler.executor.guard import TaskGuard
 from scaler.executor.interrupt import Interrupter
+from scaler.executor.objects import ExecutorObjects
 from scaler.executor.output import TaskPrinter
 from scaler.executor.surroundings import Surroundings
-from scaler.protocol.executor import KNOCK, TOKEN, ExecutorConfig, ExecutorReady, Page, RowFrame
+from scaler.protocol.executor import KNOCK, TOKEN, ExecutorConfig, ExecutorReady, Page
 from scaler.protocol.tasks import Task
 
 
@@ -29,18 +30,20 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
 
     Args:
         payload: an `ExecutorConfig`.
-        fds: pipe of tasks, pipe of answers, page, read end of the claim pipe, write end of stderr.
+        fds: pipe of tasks, pipe of answers, page, read end of the claim pipe, shared memory, write
+            end of stderr.
     """
     place.inside_task = True
     *kept, stderr_fd = fds
     for fd in kept:
         os.set_inheritable(fd, False)
     report_deaths(stderr_fd)
-    tasks_fd, answers_fd, page_fd, claim_fd = kept
+    tasks_fd, answers_fd, page_fd, claim_fd, objects_fd = kept
     page = Page(memoryview(mmap.mmap(page_fd, Page.SIZE_BYTES)))
     os.close(page_fd)
     config = msgspec.msgpack.decode(payload, type=ExecutorConfig)
-    executor = Executor(config, page, Channel(tasks_fd, answers_fd), claim_fd)
+    objects = ExecutorObjects(objects_fd, config.number, config.warm_bytes)
+    executor = Executor(config, page, Channel(tasks_fd, answers_fd), claim_fd, objects)
     try:
         executor.run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -76,12 +79,20 @@ class ForkedTaskError(BaseException):
 class Executor:
     """One process that runs tasks. Everything here happens on its main thread."""
 
-    def __init__(self, config: ExecutorConfig, page: Page, channel: Channel, claim_fd: int) -> None:
+    def __init__(
+        self,
+        config: ExecutorConfig,
+        page: Page,
+        channel: Channel,
+        claim_fd: int,
+        objects: ExecutorObjects,
+    ) -> None:
         """Make this process an executor: handlers, streams, what happens at a fork."""
         self._pid = os.getpid()
         self._page = page
         self._channel = channel
         self._claim_fd = _blocking(claim_fd)
+        self._objects = objects
         self._arrived = select.poll()
         self._arrived.register(channel.tasks_fd, select.POLLIN)
         self._interrupter = Interrupter(page)
@@ -91,7 +102,12 @@ class Executor:
         self._surroundings = Surroundings(self._interrupter, self._printer)
         self._is_forked = False
         self._guard = TaskGuard(
-            config.worker, self._pid, channel.functions, self._interrupter, page.item_setter()
+            config.worker,
+            self._pid,
+            channel.functions,
+            self._interrupter,
+            page.item_setter(),
+            objects,
         )
         os.register_at_fork(after_in_child=self._let_go)
 
@@ -104,6 +120,7 @@ class Executor:
             ForkedTaskError: this is a fork that returned from its task.
         """
         page, guard, channel, printer = self._page, self._guard, self._channel, self._printer
+        objects = self._objects
         surroundings = self._surroundings
         channel.send(ExecutorReady(self._pid))
         go_first()  # now: until a task comes there is time
@@ -121,7 +138,7 @@ class Executor:
             printer.finish()
             printer.task_id = None
             page.ended = ordinal
-            channel.send(RowFrame(row))
+            channel.send(objects.frame(row))
             if row.unclean:
                 _await_death()
             is_clean = surroundings.put_back(task.function_id)
@@ -158,6 +175,9 @@ class Executor:
         self._channel.receive()
         while self._channel.forgotten:
             self._guard.forget(self._channel.forgotten.pop())
+        if self._channel.freed:
+            self._objects.freed(self._channel.freed)
+            self._channel.freed.clear()
 
     def _let_go(self) -> None:
         """Run in every forked child of a task: page, pipes and claims are the parent's."""

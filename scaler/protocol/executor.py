@@ -46,6 +46,10 @@ class ExecutorConfig(msgspec.Struct, frozen=True, array_like=True):
 
     worker: str
     """Name of its worker, for people."""
+    number: int
+    """Of its range in the shared memory, see `scaler.objects`."""
+    warm_bytes: int
+    """Memory of freed objects that it keeps, to write there again."""
 
 
 class RunTasks(msgspec.Struct, frozen=True, array_like=True):
@@ -59,6 +63,8 @@ class RunTasks(msgspec.Struct, frozen=True, array_like=True):
     """Ordinals taken back since the last frame: their bodies can go."""
     forgotten: tuple[bytes, ...]
     """Function ids to forget; no task outstanding names them."""
+    freed: tuple[int, ...] = ()
+    """Objects that this executor wrote and nobody needs: their places are free."""
 
 
 class ExecutorReady(msgspec.Struct, frozen=True, tag="ready", array_like=True):
@@ -71,6 +77,10 @@ class RowFrame(msgspec.Struct, frozen=True, tag="row", array_like=True):
     """An attempt ended."""
 
     row: TaskRow
+    kept: tuple[int, ...] = ()
+    """Objects among the arguments that are still looked at here, after their task."""
+    dropped: tuple[int, ...] = ()
+    """Objects that were kept, and are not looked at any more."""
 
 
 class OutputFrame(msgspec.Struct, frozen=True, tag="output", array_like=True):

@@ -11,6 +11,7 @@ from typing import Final
 
 from actors import Message
 from scaler.limits import MAX_ATTEMPTS
+from scaler.protocol.objects import Body, Pieces
 
 CLIENT_SHIFT = 32
 """A task id shifted right by this is the number of its client."""
@@ -88,8 +89,10 @@ class Task(Message, frozen=True, gc=False, array_like=True):
     """`None` stands for `DEFAULT_POLICY`."""
     needs: tuple[int, ...] = ()
     """Tasks whose results stand among the arguments. It waits for them."""
-    inputs: tuple[bytes, ...] = ()
-    """Their pickled results, in this order, once all are there."""
+    inputs: tuple[Body, ...] = ()
+    """These results, in this order, once all are there."""
+    objects: Pieces = ()
+    """What of the arguments is in shared memory, see `Body`."""
 
 
 class TaskSubmit(Message, frozen=True):
@@ -134,6 +137,8 @@ class TaskRow(Message, frozen=True, gc=False, array_like=True):
     final: bool = False
     """It must not be tried again: `FAILED` by an exception for which its policy wants no retry, or
     `WORKER_DIED`, and the process is still there."""
+    objects: Pieces = ()
+    """What of the value is in shared memory, see `Body`."""
 
 
 class TaskResult(Message, frozen=True):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from scaler.limits import PAYLOAD_BYTES
 from scaler.protocol.inputs import FailedInput, failed_input
+from scaler.protocol.objects import Body
 from scaler.protocol.tasks import InputGiven, RowStatus, TaskRow
 from scaler.scheduler.records import fault_row
 from scaler.scheduler.transitions import TaskEvent, TaskState
@@ -27,7 +27,7 @@ class Inputs:
         self._scheduler = scheduler
         self.wanted: dict[int, dict[int, TaskRecord]] = {}
         """Tasks that wait, by the task whose result they need, and by their own id."""
-        self.there: dict[int, dict[int, bytes]] = {}
+        self.there: dict[int, dict[int, Body]] = {}
         """The results that are here, by the task that waits, and by the task they are of."""
         self._failing: deque[tuple[TaskRecord, FailedInput]] = deque()
         self._is_failing = False
@@ -86,22 +86,18 @@ class Inputs:
     ) -> None:
         if row is not None and row.status is RowStatus.SUCCEEDED:
             for record in records:
-                self._add(record, needed, row.payload)
+                self._add(record, needed, Body(row.payload, row.objects))
             return
         failed = failed_input(needed, name, row)
         self._fail_all((record, failed) for record in records)
 
-    def _add(self, record: TaskRecord, needed: int, value: bytes) -> None:
+    def _add(self, record: TaskRecord, needed: int, value: Body) -> None:
         task = record.task
         there = self.there[task.task_id]
         there[needed] = value
         if len(there) < len(task.needs):
             return
         inputs = tuple([there[one] for one in task.needs])
-        if len(task.payload) + sum(map(len, inputs)) > PAYLOAD_BYTES:
-            text = f"the results among the arguments are more than {PAYLOAD_BYTES} bytes together"
-            self._fail_all([(record, FailedInput(text))])
-            return
         self._forget(record)
         record.task = msgspec.structs.replace(task, inputs=inputs)
         if self._scheduler.apply(record, TaskEvent.DUE):

@@ -16,6 +16,8 @@ from collections import ChainMap, deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
+from scaler.serialization.buffers import PickleBuffers
+
 _home: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes of this process that were sent by value."""
 
@@ -70,14 +72,18 @@ def is_importable(value: Any) -> bool:
     return not any(".".join(parts[:n]) in registered for n in range(1, len(parts) + 1))
 
 
-def dumps_by_value(value: Any) -> bytes:
+def dumps_by_value(value: Any, buffer_callback: PickleBuffers = None) -> bytes:
     """Pickle `value` with cloudpickle, protocol 5.
+
+    Args:
+        value: what to pickle.
+        buffer_callback: takes buffers that the pickle leaves out, see `pickle.Pickler`.
 
     Raises:
         Exception: whatever the objects inside raise while they are pickled.
     """
     with io.BytesIO() as file:
-        _pickler_class()(file, protocol=5).dump(value)
+        _pickler_class()(file, protocol=5, buffer_callback=buffer_callback).dump(value)
         return file.getvalue()
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from scaler.errors import ClientError, SerializationError
+from scaler.serialization.buffers import Opened, Payload
 from scaler.serialization.reasons import describe, hint
 
 
@@ -69,14 +70,15 @@ def place_of(future: Any) -> tuple[Any, ...]:
 class _Opened:
     """Pickled inputs; each is opened once, however often it stands among the arguments."""
 
-    def __init__(self, inputs: Sequence[bytes]) -> None:
+    def __init__(self, inputs: Sequence[tuple[Payload, Opened]]) -> None:
         self._inputs = inputs
         self._values: dict[int, Any] = {}
 
     def value(self, number: int) -> Any:
         if number not in self._values:
             try:
-                self._values[number] = pickle.loads(self._inputs[number])
+                payload, buffers = self._inputs[number]
+                self._values[number] = pickle.loads(payload, buffers=buffers)
             except (Exception, SystemExit, GeneratorExit) as error:  # not what interrupts us
                 raise SerializationError(
                     f"the result of another task, input {number} of this one, cannot be opened in "
@@ -86,7 +88,7 @@ class _Opened:
 
 
 @contextmanager
-def inputs_at_hand(inputs: Sequence[bytes]) -> Iterator[None]:
+def inputs_at_hand(inputs: Sequence[tuple[Payload, Opened]]) -> Iterator[None]:
     """While this thread opens arguments, put the values of `inputs` in their places."""
     before, _here.opened = _here.opened, _Opened(inputs)
     try:

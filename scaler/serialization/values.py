@@ -14,6 +14,7 @@ import msgspec
 
 from scaler.errors import ScalerError, SerializationError
 from scaler.limits import PAYLOAD_BYTES
+from scaler.serialization.buffers import Buffers, Opened, Payload, leaving_out
 from scaler.serialization.by_value import dumps_by_value, modules_by_value
 from scaler.serialization.inputs import inputs_at_hand
 from scaler.serialization.reasons import describe, hint, type_name
@@ -40,8 +41,16 @@ class ChunkResult(msgspec.Struct, frozen=True):
     """Its exception, as `dump_exception` made it."""
 
 
-def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], of: str = "") -> bytes:
-    """Pickle the arguments of one call; errors call them arguments `of` something.
+def dump_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any], buffers: Buffers | None = None, *, of: str = ""
+) -> bytes:
+    """Pickle the arguments of one call.
+
+    Args:
+        args: of the call.
+        kwargs: of the call.
+        buffers: gets what is large, which the pickle leaves out; `None`: it has all.
+        of: errors call them arguments of this.
 
     Raises:
         SerializationError: names the argument, its type and the reason.
@@ -50,7 +59,7 @@ def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], of: str = "") 
     if not args and not kwargs:
         return _NO_ARGUMENTS
     try:
-        return dumps((args, kwargs))
+        return dumps((args, kwargs), buffers)
     except ScalerError:
         raise
     except Exception as error:
@@ -60,9 +69,14 @@ def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], of: str = "") 
 
 
 def load_arguments(
-    payload: bytes, inputs: Sequence[bytes] = ()
+    payload: Payload, buffers: Opened = (), inputs: Sequence[tuple[Payload, Opened]] = ()
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Open what `dump_arguments` made, with these pickled values where futures stood.
+    """Open what `dump_arguments` made.
+
+    Args:
+        payload: the pickle.
+        buffers: what it left out.
+        inputs: pickles, and what they left out, of the values where futures stood.
 
     Raises:
         SerializationError: they cannot be opened in this process.
@@ -70,14 +84,16 @@ def load_arguments(
     if payload == _NO_ARGUMENTS:
         return (), {}
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
-    arguments = _load(payload, "the arguments of the task", inputs)
+    arguments = _load(payload, "the arguments of the task", buffers, inputs)
     return arguments
 
 
-def dump_items(items: list[tuple[Any, ...]], first: int = 0) -> bytes:
+def dump_items(
+    items: list[tuple[Any, ...]], first: int = 0, buffers: Buffers | None = None
+) -> bytes:
     """Pickle the argument tuples of one chunk; errors as `dump_arguments`, counted from `first`."""
     try:
-        return dumps(items)
+        return dumps(items, buffers)
     except ScalerError:
         raise
     except Exception as error:
@@ -89,21 +105,24 @@ def dump_items(items: list[tuple[Any, ...]], first: int = 0) -> bytes:
         raise _refused(named, error) from error
 
 
-def load_items(payload: bytes, inputs: Sequence[bytes] = ()) -> list[tuple[Any, ...]]:
-    """Open what `dump_items` made; `inputs` and errors as in `load_arguments`."""
-    items: list[tuple[Any, ...]] = _load(payload, "the arguments of a chunk of tasks", inputs)
+def load_items(
+    payload: Payload, buffers: Opened = (), inputs: Sequence[tuple[Payload, Opened]] = ()
+) -> list[tuple[Any, ...]]:
+    """Open what `dump_items` made; arguments and errors as of `load_arguments`."""
+    what = "the arguments of a chunk of tasks"
+    items: list[tuple[Any, ...]] = _load(payload, what, buffers, inputs)
     return items
 
 
-def dump_value(value: Any) -> bytes:
-    """Pickle what a task returned.
+def dump_value(value: Any, buffers: Buffers | None = None) -> bytes:
+    """Pickle what a task returned; `buffers` as in `dump_arguments`.
 
     Raises:
         SerializationError: names the type and the reason; of a `ChunkResult` also the item.
         ScalerError: one that the value itself raised (a future, a client), unchanged.
     """
     try:
-        return dumps(value)
+        return dumps(value, buffers)
     except ScalerError:
         raise
     except Exception as error:
@@ -113,26 +132,29 @@ def dump_value(value: Any) -> bytes:
         raise _refused(named, error) from error
 
 
-def load_value(payload: bytes) -> Any:
-    """Open what `dump_value` made.
+def load_value(payload: Payload, buffers: Opened = ()) -> Any:
+    """Open what `dump_value` made, with what it left out.
 
     Raises:
         SerializationError: it cannot be opened in this process.
     """
-    return _load(payload, "the result of the task")
+    return _load(payload, "the result of the task", buffers)
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any, buffers: Buffers | None = None) -> bytes:
     """Pickle `value`: with the C pickler if all in it can be imported by name.
 
     Raises:
-        SerializationError: that is more than `limits.PAYLOAD_BYTES`.
+        SerializationError: that is more than `limits.PAYLOAD_BYTES`, and nothing may be left out.
         Exception: whatever an object inside raises while it is pickled.
     """
-    payload = b"" if modules_by_value() else _dumps_by_name(value)
+    payload = b"" if modules_by_value() else _dumps_by_name(value, buffers)
     if not payload:
-        payload = dumps_by_value(value)
-    check_size(payload)
+        if buffers:
+            buffers.clear()
+        payload = dumps_by_value(value, leaving_out(buffers))
+    if buffers is None:
+        check_size(payload)
     return payload
 
 
@@ -149,10 +171,10 @@ def check_size(payload: bytes) -> None:
         )
 
 
-def _dumps_by_name(value: Any) -> bytes:
+def _dumps_by_name(value: Any, buffers: Buffers | None) -> bytes:
     """Return nothing if something in it has to travel by value."""
     try:
-        payload = pickle.dumps(value, 5)
+        payload = pickle.dumps(value, 5, buffer_callback=leaving_out(buffers))
     except ScalerError:
         raise
     except Exception:  # try by value, where this error is no longer the next one's context
@@ -176,12 +198,17 @@ def _is_plain(value: Any, depth: int = 3) -> bool:
     return getattr(getattr(value, "dtype", None), "hasobject", True) is False
 
 
-def _load(payload: bytes, what: str, inputs: Sequence[bytes] = ()) -> Any:
+def _load(
+    payload: Payload,
+    what: str,
+    buffers: Opened = (),
+    inputs: Sequence[tuple[Payload, Opened]] = (),
+) -> Any:
     try:
         if not inputs:
-            return pickle.loads(payload)
+            return pickle.loads(payload, buffers=buffers)
         with inputs_at_hand(inputs):
-            return pickle.loads(payload)
+            return pickle.loads(payload, buffers=buffers)
     except (Exception, SystemExit, GeneratorExit) as error:  # not what interrupts us
         raise SerializationError(
             f"{what} cannot be opened in this process: {describe(error)}{hint(error)}"

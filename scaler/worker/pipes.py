@@ -28,8 +28,8 @@ class Pipes:
         theirs: what the executor gets, in the order in which its `main` takes it.
     """
 
-    def __init__(self) -> None:
-        """Open all of it, or nothing.
+    def __init__(self, objects_fd: int) -> None:
+        """Open all of it, or nothing; the executor gets `objects_fd`, the shared memory, too.
 
         Raises:
             OSError: no descriptor or no memory is left.
@@ -50,7 +50,14 @@ class Pipes:
         _enlarge(self.answers_fd)
         self.page = Page(memoryview(self._memory))
         self._given = (tasks_fd, answers_fd, page_fd, stderr_fd)
-        self.theirs = (tasks_fd, answers_fd, page_fd, self.claims.read_fd, stderr_fd)
+        self.theirs = (
+            tasks_fd,
+            answers_fd,
+            page_fd,
+            self.claims.read_fd,
+            objects_fd,
+            stderr_fd,
+        )
         _all_open.add(self)
 
     def close_theirs(self) -> None:

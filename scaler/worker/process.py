@@ -13,7 +13,6 @@ from actors import ExitStatus, Launcher, LocalMessage, Poller
 from scaler.limits import OUTPUT_BYTES
 from scaler.protocol.executor import (
     INTERRUPT_SIGNAL,
-    ExecutorConfig,
     ExecutorFrame,
     ExecutorReady,
     RowFrame,
@@ -22,6 +21,7 @@ from scaler.protocol.executor import (
 from scaler.protocol.tasks import Function, Task, TaskOutput, TaskRow
 from scaler.worker.answers import AnswersPipe
 from scaler.worker.memory import OomKills, rss_bytes
+from scaler.worker.objects import PortObjects
 from scaler.worker.pipes import Pipes
 from scaler.worker.port import ExecutorExited, ExecutorPrinted, ExecutorRows, ExecutorUp
 from scaler.worker.stderr import StderrPipe, show_here
@@ -42,6 +42,7 @@ class ExecutorProcess:
         poller: Poller,
         launcher: Launcher,
         tell: Callable[[LocalMessage], None],
+        objects: PortObjects,
         oom_kills: OomKills = _OOM_KILLS,
     ) -> None:
         """Start the executor, without waiting for it.
@@ -52,6 +53,7 @@ class ExecutorProcess:
             poller: of the node whose thread uses this port.
             launcher: what starts the process.
             tell: gets the events, on the node's thread.
+            objects: its part of the shared memory.
             oom_kills: what tells kills for memory from others.
 
         Raises:
@@ -66,20 +68,20 @@ class ExecutorProcess:
         """As it says itself when it is up; its launcher may say so later."""
         self._has_ended = False
         """No more answers come, and nothing need be sent."""
-        self._has_exited = False
+        self._has_exited = self._is_closed = False
         self._last_told = 0
         """Ordinal of the last row that was told."""
-        self._is_closed = False
         self._is_unwanted = False
         """The worker has ordered its death."""
         self._fault = ""
-        self._pipes = pipes = Pipes()
+        self._pipes = pipes = Pipes(objects.store.file.fd)
         self._page = pipes.page
         self._tasks = TasksPipe(poller, pipes.tasks_fd, pipes.claims)
         self._answers = AnswersPipe(pipes.answers_fd)
         self._stderr = StderrPipe(pipes.stderr_fd)
         self._oom_kills = oom_kills
-        payload = msgspec.msgpack.encode(ExecutorConfig(worker))
+        self._objects = objects
+        payload = msgspec.msgpack.encode(objects.begin(worker, self._tell_freed))
         try:
             poller.add_reader(pipes.answers_fd, self._on_answers)
             poller.add_reader(pipes.stderr_fd, self._on_stderr)
@@ -88,6 +90,7 @@ class ExecutorProcess:
             poller.remove_reader(pipes.answers_fd)
             poller.remove_reader(pipes.stderr_fd)
             pipes.close()
+            objects.close()
             raise
         finally:
             pipes.close_theirs()
@@ -108,7 +111,13 @@ class ExecutorProcess:
         """Send tasks; what the pipe has no room for is sent later."""
         if not self._is_closed:
             columns = tuple(ordinals), tuple(tasks), tuple(functions)
-            self._tasks.send(RunTasks(*columns, tuple(dropped), tuple(forgotten)))
+            freed = self._objects.take_freed()
+            self._tasks.send(RunTasks(*columns, tuple(dropped), tuple(forgotten), freed))
+
+    def _tell_freed(self) -> None:
+        """Have the executor give memory back, also if it waits for a task."""
+        self.send((), ())
+        self._pipes.claims.knock()
 
     def take_back(self, ordinals: Sequence[int]) -> tuple[int, ...]:
         """Return those that have not begun; they never will here. The rest has, or has ended."""
@@ -157,6 +166,7 @@ class ExecutorProcess:
         self._stop_listening()
         self._poller.remove_reader(self._pipes.stderr_fd)
         self._pipes.close()
+        self._objects.close()
 
     def _on_answers(self) -> None:
         self._read()
@@ -187,6 +197,7 @@ class ExecutorProcess:
                     has_row = True
                     self._pass_stderr(frame.row.task_id, to_end=True)
                 self._stderr.last_lines.forget()
+                self._objects.row_came(frame)
                 rows.append(frame.row)
             elif isinstance(frame, ExecutorReady):
                 self._pid = frame.pid

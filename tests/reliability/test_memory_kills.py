@@ -135,7 +135,8 @@ RECEIVES = """
     from scaler import Client, WorkerDiedError
 
     with Client(workers=1, preload=["moves_launcher"]) as client:
-        large = client.submit(len, bytes(int(sys.argv[2])))
+        data = bytes(int(sys.argv[2]))
+        large = client.submit(lambda: len(data))  # functions travel in the pipe, whole
         behind = [client.submit(pow, 2, number) for number in range(10)]
         error = large.exception()
         assert type(error) is WorkerDiedError, repr(error)

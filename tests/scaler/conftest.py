@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from actors import Launcher, LocalMessage, Poller
+from scaler.objects.file import open_shared_file
+from scaler.objects.store import ObjectStore
 from scaler.protocol.tasks import Function, Task, TaskPolicy, TaskRow
 from scaler.serialization.functions import FunctionPickler
 from scaler.serialization.values import dump_arguments, dump_items
+from scaler.worker.objects import PortObjects
 from scaler.worker.port import ExecutorExited, ExecutorPrinted, ExecutorRows, ExecutorUp
 from scaler.worker.process import ExecutorProcess
 
@@ -28,6 +31,7 @@ class Bench:
         self.poller.on_error = self._raise
         self.launcher = Launcher(preload=("scaler.executor.main", "cloudpickle"))
         self.launcher.attach(self.poller)
+        self.objects = ObjectStore(open_shared_file())
         self.errors: list[BaseException] = []
         self.executors: list[Driven] = []
 
@@ -56,6 +60,10 @@ class Bench:
         for executor in self.executors:
             executor.port.close()
         self.poller.close()
+        for executor in self.executors:  # their rows hold objects
+            executor.rows.clear()
+            executor.events.clear()
+        self.objects.close()
         if self.errors:
             raise self.errors[0]
 
@@ -74,7 +82,12 @@ class Driven:
         self.pid = 0
         self.exited: ExecutorExited | None = None
         self.port = ExecutorProcess(
-            number, "worker-1", bench.poller, bench.launcher, self._on_event
+            number,
+            "worker-1",
+            bench.poller,
+            bench.launcher,
+            self._on_event,
+            PortObjects(bench.objects, 0),
         )
         self._ordinals = itertools.count(1)
         self._pickler = FunctionPickler()

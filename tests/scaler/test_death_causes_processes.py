@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scaler import Client, WorkerDiedError
+from scaler import Client, SerializationError, WorkerDiedError
 
 pytestmark = pytest.mark.usefixtures("by_value")
 
@@ -80,9 +80,9 @@ def test_what_c_code_writes_is_shown_to_the_caller(client, capsys):
     assert capsys.readouterr().err == "careful\n"
 
 
-def test_an_argument_that_no_executor_has_room_for_is_the_death_of_some_and_then_of_its_task(
-    tmp_path, monkeypatch
-):
+@pytest.fixture
+def cramped(tmp_path, monkeypatch):
+    """A client whose executors have 64 MB of address space left."""
     (tmp_path / "leaves_little_room.py").write_text(
         "import resource\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
@@ -90,10 +90,25 @@ def test_an_argument_that_no_executor_has_room_for_is_the_death_of_some_and_then
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     with Client(workers=1, preload=["leaves_little_room"]) as client:
-        too_large = client.submit(len, bytes(56 << 20))
-        small = [client.submit(abs, -number) for number in range(20)]
-        assert [future.result(BOUND_S) for future in small] == [*range(20)]
-        error = too_large.exception(BOUND_S)
+        yield client
+
+
+def test_a_function_that_no_executor_has_room_for_is_the_death_of_some_and_then_of_its_task(
+    cramped,
+):
+    data = bytes(56 << 20)
+    too_large = cramped.submit(lambda: len(data))
+    small = [cramped.submit(abs, -number) for number in range(20)]
+    assert [future.result(BOUND_S) for future in small] == [*range(20)]
+    error = too_large.exception(BOUND_S)
     assert isinstance(error, WorkerDiedError)
     assert str(error).count("before the task had begun: exit code 1") == 3
     assert "MemoryError" in str(error)
+
+
+def test_an_argument_that_an_executor_has_no_room_for_fails_its_task_alone(cramped):
+    pid = cramped.submit(os.getpid).result(BOUND_S)
+    error = cramped.submit(len, bytes(80 << 20)).exception(BOUND_S)
+    assert isinstance(error, SerializationError)
+    assert "bytes of shared memory cannot be opened" in str(error)
+    assert cramped.submit(os.getpid).result(BOUND_S) == pid

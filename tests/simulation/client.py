@@ -73,6 +73,7 @@ class SimClient:
         self.number = number
         self.node = node
         self.cancel_finished = options.cancel_finished
+        self.objects = world.objects
         self.credit = Credit(options.credit_tasks, CLIENT_BYTES)
         self.submissions = Submissions()
         self.open: dict[int, tuple[ScalerFuture, int]] = {}

@@ -17,6 +17,7 @@ from scaler.limits import (
     EXECUTOR_KILL_S,
     EXECUTOR_START_FAILURES,
 )
+from scaler.objects.store import ObjectStore
 from scaler.overseer import Overseer
 from scaler.protocol.tasks import (
     CLIENT_SHIFT,
@@ -35,6 +36,7 @@ from scaler.scheduler.attempts import DeadlineDue, RetryDue
 from scaler.scheduler.scheduler import Scheduler
 from scaler.worker.options import WorkerOptions
 from scaler.worker.worker import Worker
+from tests.no_memory import NoFile
 from tests.simulation import plans, rest
 from tests.simulation.client import SimClient
 from tests.simulation.host import SimHost
@@ -97,6 +99,7 @@ class World:
         many = options.hosts > 0
         self.main = self.sim.node("main")
         self.scheduler = self.main.spawn(Scheduler, name="scheduler")
+        self.objects = ObjectStore(NoFile())
         self.host_nodes = (
             [self.sim.node(f"host-{n}") for n in range(options.hosts)] if many else [self.main]
         )

@@ -12,8 +12,10 @@ import pytest
 
 from scaler.client.callbacks import CallbackThread
 from scaler.client.future import CancelOutcome, ScalerFuture
+from scaler.objects.store import ObjectStore
 from scaler.protocol.tasks import RowStatus, TaskRow
 from scaler.serialization.exceptions import dump_exception
+from tests.no_memory import NoFile
 
 BOUND_S = 10.0
 
@@ -32,6 +34,7 @@ class HandSession:
 
     def __init__(self) -> None:
         self.cancel_finished = True
+        self.objects = ObjectStore(NoFile())
         self.answer = CancelOutcome.CANCELED
         self.requests: list[tuple[Any, ...]] = []
         self.sent: list[tuple[Any, ...]] = []

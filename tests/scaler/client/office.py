@@ -12,6 +12,7 @@ from scaler.client.future import CancelOutcome, ScalerFuture
 from scaler.client.future_manager import ClientFutureManager
 from scaler.client.submissions import Submission, Submissions, SubmissionsReady
 from scaler.limits import CANCEL_TIMEOUT_S
+from scaler.objects.store import ObjectStore
 from scaler.protocol.tasks import (
     CLIENT_SHIFT,
     ClientConnect,
@@ -28,6 +29,7 @@ from scaler.protocol.tasks import (
     TaskResult,
     TaskRow,
 )
+from tests.no_memory import NoFile
 
 CANCELED = TaskCancelConfirmType.Canceled
 NOT_FOUND = TaskCancelConfirmType.CancelNotFound
@@ -61,6 +63,7 @@ class Office:
 
     def __init__(self, *, cancel_finished: bool = True, connected: bool = True) -> None:
         self.cancel_finished = cancel_finished
+        self.objects = ObjectStore(NoFile())
         self.submissions = Submissions()
         self.open: dict[int, tuple[ScalerFuture, int]] = {}
         self.released_tasks = 0

@@ -86,11 +86,11 @@ def test_a_large_value_that_was_opened_travels_itself_and_a_later_one_stays_pick
     future = session.future()
     future.set_result_ready(session.row(["x" * 1_000]))
     assert future.result() == ["x" * 1_000]
-    payload, needs = dumped(dump_arguments, (future,), {})
+    payload, _, needs = dumped(session.objects, dump_arguments, (future,), {})
     assert needs == ()
     assert load_arguments(payload)[0] == (["x" * 1_000],)
     pending = session.future()
-    _, needs = dumped(dump_arguments, (pending,), {})
+    _, _, needs = dumped(session.objects, dump_arguments, (pending,), {})
     assert needs == (pending,)
     row = session.row(["y" * 1_000])
     pending.set_result_ready(row)
@@ -139,4 +139,4 @@ def test_a_future_that_ended_is_cancelled_and_gives_nothing(session):
     future.set_cancel_confirmed(CancelOutcome.CANCELED)
     assert input_row(future) is None
     with pytest.raises(SerializationError):
-        load_arguments(dumped(dump_arguments, (future,), {})[0])
+        load_arguments(dumped(session.objects, dump_arguments, (future,), {})[0])

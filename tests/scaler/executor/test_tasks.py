@@ -219,7 +219,9 @@ def test_the_page_shows_the_item_that_runs(executor):
 
 def test_large_arguments_and_results_travel(executor):
     data = os.urandom(1 << 20) * 8
-    assert value_of(executor.run(bytes.upper, data)) == data.upper()
+    objects = executor.bench.objects
+    row = executor.run(bytes.upper, data)
+    assert load_value(*objects.unpack(row.payload, row.objects)) == data.upper()
 
 
 def test_a_function_is_sent_once_and_forgotten_when_told(executor):

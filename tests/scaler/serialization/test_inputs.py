@@ -26,12 +26,16 @@ class Holder:
     value: Any
 
 
+def pickled(*values: Any) -> list[tuple[bytes, tuple[()]]]:
+    return [(pickle.dumps(value), ()) for value in values]
+
+
 def test_a_future_leaves_its_place_wherever_it_stands() -> None:
     first, second = Future(), Future()
     with collecting() as found:
         payload = dump_arguments((first, [second, {"again": first}]), {"held": Holder((second,))})
     assert found == {first: 0, second: 1}
-    args, kwargs = load_arguments(payload, (pickle.dumps("one"), pickle.dumps("two")))
+    args, kwargs = load_arguments(payload, (), pickled("one", "two"))
     assert args == ("one", ["two", {"again": "one"}])
     assert kwargs == {"held": Holder(("two",))}
 
@@ -41,7 +45,7 @@ def test_what_is_pickled_twice_over_has_one_place() -> None:
     with collecting() as found:
         payload = dump_arguments((future, lambda: 3), {})  # by name first, which fails
     assert len(found) == 1
-    (value, function), _ = load_arguments(payload, (pickle.dumps("value"),))
+    (value, function), _ = load_arguments(payload, (), pickled("value"))
     assert (value, function()) == ("value", 3)
 
 
@@ -49,7 +53,7 @@ def test_the_same_input_is_the_same_object() -> None:
     future = Future()
     with collecting():
         payload = dump_items([(future,), (future,)])
-    (one,), (other,) = load_items(payload, (pickle.dumps([1]),))
+    (one,), (other,) = load_items(payload, (), pickled([1]))
     assert one is other
 
 
@@ -57,7 +61,7 @@ def test_an_input_that_cannot_be_opened_says_so() -> None:
     with collecting():
         payload = dump_arguments((Future(),), {})
     with pytest.raises(SerializationError, match="the result of another task, input 0"):
-        load_arguments(payload, (b"no pickle",))
+        load_arguments(payload, (), [(b"no pickle", ())])
 
 
 def test_elsewhere_a_future_is_refused() -> None:

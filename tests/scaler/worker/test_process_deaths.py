@@ -23,6 +23,7 @@ from scaler.limits import STDERR_LINES
 from scaler.protocol.tasks import RowStatus
 from scaler.serialization.values import load_value
 from scaler.worker.memory import OomKills
+from scaler.worker.objects import PortObjects
 from scaler.worker.port import ExecutorExited, ExecutorPrinted, ExecutorRows
 from scaler.worker.process import ExecutorProcess
 
@@ -346,7 +347,13 @@ class Struck:
         self.count(0)
         self.events: list[Any] = []
         self.port = ExecutorProcess(
-            1, "worker-1", bench.poller, bench.launcher, self.events.append, OomKills(f"{root}/")
+            1,
+            "worker-1",
+            bench.poller,
+            bench.launcher,
+            self.events.append,
+            PortObjects(bench.objects, 0),
+            OomKills(f"{root}/"),
         )
         bench.until(lambda: self.events)
 

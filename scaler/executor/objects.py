@@ -1,0 +1,62 @@
+"""The shared memory as an executor sees it: its own results, and the arguments it has mapped."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Sequence
+
+from scaler.objects.file import SharedFile
+from scaler.objects.memory import ObjectMemory
+from scaler.protocol.executor import RowFrame
+from scaler.protocol.objects import RANGE_SHIFT, Body
+from scaler.protocol.tasks import Task, TaskRow
+from scaler.serialization.buffers import Opened, Payload
+
+
+class ExecutorObjects(ObjectMemory):
+    """Opens arguments and writes results. For the main thread."""
+
+    def __init__(self, fd: int, number: int, warm_bytes: int) -> None:
+        """Write range `number` of the file `fd`."""
+        super().__init__(SharedFile(fd), number, warm_bytes)
+        self._number = number
+        self._told: dict[int, None] = {}
+        """Objects of this range that were told in rows, and not freed since."""
+        self._kept: dict[int, None] = {}
+        """Mapped objects of which was told that they outlive their task."""
+
+    def open(self, task: Task) -> tuple[Payload, Opened, Sequence[tuple[Payload, Opened]]]:
+        """Return a task's pickled arguments, what they leave out, and the same of its inputs."""
+        payload, buffers = self.unpack(task.payload, task.objects)
+        return payload, buffers, [self._open_body(body) for body in task.inputs]
+
+    def _open_body(self, body: Body) -> tuple[Payload, Opened]:
+        return self.unpack(body.payload, body.objects)
+
+    def frame(self, row: TaskRow) -> RowFrame:
+        """Return the frame of a row, after which the task holds nothing here any more."""
+        if row.objects:
+            for piece in row.objects:
+                if piece.home >> RANGE_SHIFT == self._number:
+                    self._told[piece.home] = None
+        if self.count != len(self._told):  # an interrupt, or an error, came in between
+            self.free_others(self._told)
+        if not self.views and not self._kept:
+            return RowFrame(row)
+        live = self._live()
+        if any(home not in self._kept for home in live):
+            gc.collect()  # perhaps only a cycle holds it, such as an exception and its frames
+            live = self._live()
+        kept = tuple([home for home in live if home not in self._kept])
+        dropped = tuple([home for home in self._kept if home not in live])
+        self._kept = live
+        return RowFrame(row, kept, dropped)
+
+    def freed(self, homes: Iterable[int]) -> None:
+        """Nobody needs these results any more."""
+        for home in homes:
+            del self._told[home]
+            self.free(home)
+
+    def _live(self) -> dict[int, None]:
+        return dict.fromkeys(piece.home for piece in self.views.pieces())

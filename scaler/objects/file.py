@@ -1,0 +1,137 @@
+"""`SharedFile`: memory of a host that has no name and is gone with the last process that has it.
+
+On Linux a memfd, elsewhere an unlinked temporary file. It is sparse and as large as a file can be;
+only what was written takes memory. Written with `pwrite`, which tells that memory is full, where a
+mapping would end the process with SIGBUS; read with `pread`, or mapped read-only.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+
+from scaler.errors import ObjectStoreFullError
+
+FILE_BYTES: Final = 1 << 62
+_WRITE_BYTES: Final = 1 << 30
+"""One call writes 2 GiB at most."""
+
+_FULL: Final = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT, errno.EFBIG)
+_PUNCH_HOLE: Final = 0x01 | 0x02
+"""FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE."""
+
+
+def open_shared_file() -> SharedFile:
+    """Make a new one.
+
+    Raises:
+        OSError: no descriptor is left, or there is no place for a temporary file.
+    """
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("scaler-objects", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    try:
+        os.ftruncate(fd, FILE_BYTES)
+    except OSError:
+        os.close(fd)
+        raise
+    return SharedFile(fd)
+
+
+class SharedFile:
+    """One process's hands on the file. Thread-safe: it keeps nothing but the descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        """Take over `fd`, a copy of one that `open_shared_file` made."""
+        self.fd = fd
+        _all_open.add(self)
+
+    def check_open(self) -> None:
+        """Raise if the file was closed in this process.
+
+        Raises:
+            OSError: it was, or this is a fork of the process that had it open.
+        """
+        if self.fd < 0:
+            raise OSError(errno.EBADF, "it was closed in this process, or this is a fork")
+
+    def write(self, data: memoryview, offset: int) -> None:
+        """Write bytes.
+
+        Raises:
+            ObjectStoreFullError: this machine, or this control group, has no memory for them.
+        """
+        written, size = 0, len(data)
+        try:
+            while written < size:
+                part = data[written : written + _WRITE_BYTES]
+                written += os.pwrite(self.fd, part, offset + written)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise ObjectStoreFullError(
+                f"no memory is left for an object of {size} bytes: {error.strerror}"
+            ) from error
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Return a copy of bytes."""
+        data = os.pread(self.fd, size_bytes, offset)
+        while len(data) < size_bytes:
+            data += os.pread(self.fd, size_bytes - len(data), offset + len(data))
+        return data
+
+    def read_into(self, buffer: bytearray, offset: int) -> None:
+        """Fill `buffer` with a copy of bytes."""
+        view, done = memoryview(buffer), 0
+        while done < len(view):
+            done += os.preadv(self.fd, [view[done : done + _WRITE_BYTES]], offset + done)
+
+    def map(self, offset: int, size_bytes: int) -> mmap.mmap:
+        """Map whole pages, read-only."""
+        return mmap.mmap(self.fd, size_bytes, prot=mmap.PROT_READ, offset=offset)
+
+    def punch(self, offset: int, size_bytes: int) -> None:
+        """Give the memory of a part back; it reads as zeros then."""
+        punch = _fallocate()
+        if punch is not None:
+            punch(self.fd, _PUNCH_HOLE, offset, size_bytes)
+
+    def close(self) -> None:
+        """Close the descriptor; mappings stay. Twice is fine."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+_all_open: weakref.WeakSet[SharedFile] = weakref.WeakSet()
+
+
+def _close_in_fork() -> None:
+    """Close the copies that a fork has: it may go on reading what is mapped, and no more."""
+    for file in list(_all_open):
+        file.close()
+
+
+os.register_at_fork(after_in_child=_close_in_fork)
+
+
+@cache
+def _fallocate() -> Callable[[int, int, int, int], int] | None:
+    """Return the C function, where holes can be made."""
+    if sys.platform != "linux":
+        return None
+    import ctypes  # 8 ms
+
+    function = getattr(ctypes.CDLL(None), "fallocate64", None) or ctypes.CDLL(None).fallocate
+    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    punch: Callable[[int, int, int, int], int] = function
+    return punch

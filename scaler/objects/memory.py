@@ -1,0 +1,120 @@
+"""`ObjectMemory`: what one process writes to the shared memory, and reads from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Final
+
+from scaler.errors import SerializationError
+from scaler.limits import INLINE_BYTES
+from scaler.objects.arena import Arena
+from scaler.objects.file import SharedFile
+from scaler.objects.views import Views
+from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
+from scaler.serialization.buffers import Buffers, Opened, Payload
+
+_NO_BUFFERS: Final[Opened] = ()
+
+
+class ObjectMemory:
+    """A range to write, and views of all of the file. Thread-safe."""
+
+    def __init__(self, file: SharedFile, number: int, warm_bytes_max: int) -> None:
+        """Write range `number` of `file`; see `Arena` for the rest."""
+        self.file = file
+        self.views = Views(file)
+        self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max)
+        self._lock = Lock()
+
+    def pack(self, payload: bytes, buffers: Buffers) -> Body:
+        """Put what is large of a value into shared memory.
+
+        Raises:
+            ObjectStoreFullError: there is no room.
+        """
+        objects = [self.keep(buffer) for buffer in buffers]
+        if len(payload) < INLINE_BYTES:
+            return Body(payload, tuple(objects))
+        return Body(b"", (self.keep(memoryview(payload)), *objects))
+
+    def unpack(
+        self, payload: bytes, objects: Sequence[Piece], *, copy: bool = False
+    ) -> tuple[Payload, Opened]:
+        """Return the pickle of a value, and the buffers that it leaves out.
+
+        Args:
+            payload: of the `Body`.
+            objects: of the `Body`.
+            copy: give copies that may be written, where else there are read-only views.
+
+        Raises:
+            SerializationError: this process has no room for them, or has them no more.
+        """
+        if not objects:
+            return payload, _NO_BUFFERS
+        try:
+            opened = [self.views.open(piece, copy=copy) for piece in objects]
+        except (OSError, MemoryError) as error:
+            size = sum(piece.size_bytes for piece in objects)
+            raise SerializationError(
+                f"{size} bytes of shared memory cannot be opened in this process: {error}"
+            ) from error
+        return (payload, opened) if payload else (opened[0], opened[1:])
+
+    def keep(self, buffer: memoryview) -> Piece:
+        """Return the piece that holds these bytes: one that does already, or a new one.
+
+        Raises:
+            ObjectStoreFullError: there is no room.
+        """
+        found = self.views.find(buffer)
+        if found is None:
+            return self._write(buffer)
+        piece, offset = found
+        if buffer.nbytes == piece.size_bytes:
+            return piece
+        part = Piece(piece.home, offset, buffer.nbytes)
+        self._enter(part)
+        return part
+
+    def _enter(self, piece: Piece) -> None:
+        """Note a piece that was just made."""
+
+    def _write(self, buffer: memoryview) -> Piece:
+        with self._lock:
+            offset, _ = self._arena.take(buffer.nbytes)
+        try:
+            self.file.write(buffer, offset)
+        except BaseException:
+            self.free(offset)
+            raise
+        piece = Piece(offset, offset, buffer.nbytes)
+        self._enter(piece)
+        return piece
+
+    def free(self, home: int) -> None:
+        """Give the place of an object of this range back: nobody looks at it any more."""
+        with self._lock:
+            cold = self._arena.free(home)
+        if cold is not None:
+            self.file.punch(*cold)
+
+    @property
+    def count(self) -> int:
+        """How many objects there are in this range."""
+        return len(self._arena.taken)
+
+    def free_others(self, kept: Mapping[int, object]) -> None:
+        """Free all objects of this range but for these."""
+        with self._lock:
+            others = [home for home in self._arena.taken if home not in kept]
+        for home in others:
+            self.free(home)
+
+    def cool(self) -> None:
+        """Give the memory back that was kept to be written again."""
+        with self._lock:
+            cooled = self._arena.cool()
+        for offset, size_bytes in cooled:
+            self.file.punch(offset, size_bytes)
