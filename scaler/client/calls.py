@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from copy import deepcopy
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,17 @@ from scaler.client.chunking import Chunker, known_total
 from scaler.client.future import ScalerFuture
 from scaler.client.inputs import dumped
 from scaler.client.mapping import run_imap, run_map, star_items, zip_items
+from scaler.client.object_reference import ObjectReference
+from scaler.client.object_table import ObjectTable, table_of
 from scaler.client.outcome import CancelOutcome, check_cancel
 from scaler.client.session import ClientSession
 from scaler.client.submissions import Submission
 from scaler.errors import TaskTimeoutError
+from scaler.objects.store import Holder
 from scaler.protocol.tasks import Function, TaskPolicy
 from scaler.serialization.buffers import Buffers
-from scaler.serialization.values import dump_arguments, dump_items
+from scaler.serialization.values import dump_arguments, dump_items, dump_value, load_value
+from scaler.settings import checked_name
 
 if TYPE_CHECKING:
     from scaler.client.client import ClientOptions
@@ -83,6 +88,42 @@ class Calls:
             f.cancelled() if f in own else f.cancel(force=force, timeout=timeout_s, grace=grace)
             for f in listed
         ]
+
+    def put(self, value: Any, name: str | None) -> ObjectReference:
+        """See `Client.put`."""
+        self.session.check_usable()
+        checked = type(value).__name__ if name is None else checked_name(name)
+        buffers: Buffers = []
+        payload = dump_value(value, buffers, what="the value")
+        objects = self.session.objects
+        body = objects.share(objects.pack(payload, buffers), Holder.REFERENCE)
+        return self.session.references.make(checked, body)
+
+    def get(self, handles: Any, copy: bool) -> Any:
+        """See `Client.get`."""
+        if isinstance(handles, ScalerFuture | ObjectReference):
+            return self._get(handles, copy)
+        return [self._get(handle, copy) for handle in handles]
+
+    def _get(self, handle: Any, copy: bool) -> Any:
+        if isinstance(handle, ScalerFuture):
+            value = handle.result()
+            return deepcopy(value) if copy else value
+        if not isinstance(handle, ObjectReference):
+            raise TypeError(f"get() takes references and futures, got {handle!r}")
+        body = handle.body()
+        opened = handle.session.objects.unpack(body.payload, body.objects, copy=copy)
+        return load_value(*opened, what="the value of a reference")
+
+    def delete(self, reference: Any) -> None:
+        """See `Client.delete`."""
+        if not isinstance(reference, ObjectReference):
+            raise TypeError(f"delete() takes a reference, got {reference!r}; see future.release()")
+        reference.end("it was deleted")
+
+    def objects(self) -> ObjectTable:
+        """See `Client.objects`."""
+        return table_of(self.session.objects, self.session.references.names())
 
     def _prepared(
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 
 from scaler.client.displayed import html_table
+from scaler.client.object_methods import ObjectMethods
 from scaler.client.references import references
 from scaler.errors import ClientError
 from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLIENT_TASKS, MAX_ATTEMPTS
@@ -72,7 +73,7 @@ def _held(values: Generator[R], hold: _Hold) -> Generator[R]:
         del hold  # a traceback may live longer
 
 
-class BaseClient:
+class BaseClient(ObjectMethods):
     """A client of a cluster that is there already: all but starting one. Thread-safe."""
 
     __scaler_local__ = "client"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from scaler.client.references import references
@@ -18,6 +18,17 @@ def html_table(title: str, rows: Mapping[str, object]) -> str:
     lines = [
         f"<tr><th style='text-align: left'>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
         for name, value in rows.items()
+    ]
+    return f"<b>{escape(title)}</b><table>{''.join(lines)}</table>"
+
+
+def html_rows(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table with columns for a notebook."""
+    from html import escape
+
+    lines = [
+        "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
+        for tag, row in [("th", heads), *(("td", row) for row in rows)]
     ]
     return f"<b>{escape(title)}</b><table>{''.join(lines)}</table>"
 

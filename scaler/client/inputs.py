@@ -6,18 +6,20 @@ ended before the task came is known here alone: its row is on its future, or was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors import ActorsError, AskTimeoutError
 from scaler.client.future import ScalerFuture
+from scaler.client.object_reference import ObjectReference
 from scaler.client.rows import input_row
 from scaler.errors import ClientError
 from scaler.limits import INLINE_BYTES, INPUTS_TIMEOUT_S
 from scaler.objects.memory import ObjectMemory
-from scaler.protocol.objects import Pieces
-from scaler.protocol.tasks import AwaitInputs, InputGiven
+from scaler.objects.store import Holder
+from scaler.protocol.objects import Body, Pieces
+from scaler.protocol.tasks import AwaitInputs, InputGiven, RowStatus
 from scaler.serialization.buffers import Buffers
 from scaler.serialization.inputs import FutureMetError, collecting
 
@@ -27,15 +29,18 @@ if TYPE_CHECKING:
     from scaler.client.submissions import Submission
 
 
-Arguments = tuple[bytes, Pieces, tuple[ScalerFuture, ...]]
-"""A pickle and what is in shared memory (see `Body`), and the futures among the values, in the
+Need = ScalerFuture[Any] | ObjectReference
+"""What stands among arguments for a value."""
+
+Arguments = tuple[bytes, Pieces, tuple[Need, ...]]
+"""A pickle and what is in shared memory (see `Body`), and what stands for values in it, in the
 order of their places."""
 
 
 def dumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> Arguments:
     """Return what `dump(*values, buffers)` makes, with what is large put into `objects`."""
     buffers: Buffers = []
-    needs: tuple[ScalerFuture, ...] = ()
+    needs: tuple[Need, ...] = ()
     try:
         payload = dump(*values, buffers)
     except FutureMetError:  # only now: calls without futures pay nothing
@@ -49,18 +54,37 @@ def dumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> A
     return body.payload, body.objects, needs
 
 
-def check_own(futures: Iterable[ScalerFuture], session: Canceller) -> None:
-    """Raise if a future is of another client.
+def given_inputs(
+    needs: Sequence[Need], session: Canceller
+) -> tuple[tuple[int, ...], tuple[Body | None, ...], tuple[ScalerFuture, ...]]:
+    """Return the ids of these, the values of those that are known, and which are not.
 
     Raises:
-        ClientError: which it is.
+        ClientError: a future is of another client, a reference of another cluster, or deleted.
     """
-    for future in futures:
-        if future.session is not session:
+    ids = tuple([need.task_id for need in needs])
+    bodies = tuple([_given(need, session) for need in needs])
+    unknown = [
+        need
+        for need, body in zip(needs, bodies, strict=True)
+        if body is None and isinstance(need, ScalerFuture)
+    ]
+    return ids, bodies, tuple(unknown)
+
+
+def _given(need: Need, session: Canceller) -> Body | None:
+    if isinstance(need, ScalerFuture):
+        if need.session is not session:
             raise ClientError(
-                f"{future!r} is of another client, whose tasks this one does not know; pass its "
+                f"{need!r} is of another client, whose tasks this one does not know; pass its "
                 "result() instead"
             )
+        row = input_row(need)
+        is_there = row is not None and row.status is RowStatus.SUCCEEDED
+        return Body(row.payload, row.objects) if row is not None and is_there else None
+    if need.session.objects is not session.objects:
+        raise ClientError(f"{need!r} is of another cluster; pass client.get() of it instead")
+    return session.objects.share(need.body(), Holder.ARGUMENT)
 
 
 class Inputs:

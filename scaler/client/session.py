@@ -16,8 +16,9 @@ from scaler.client.chunking import ItemTimes
 from scaler.client.credit import Credit
 from scaler.client.future import ScalerFuture
 from scaler.client.future_manager import ClientFutureManager, CloseManager
-from scaler.client.inputs import Arguments, check_own
+from scaler.client.inputs import Arguments, given_inputs
 from scaler.client.notebook import future_factory
+from scaler.client.object_reference import ReferenceTable
 from scaler.client.output import OutputThread
 from scaler.client.references import references
 from scaler.client.submissions import Submission, Submissions
@@ -69,6 +70,7 @@ class ClientSession:
         self._pid = os.getpid()
         self._closing = threading.RLock()  # a signal handler may close what is being closed
         self._task_ids = count((self.number << CLIENT_SHIFT) + 1)
+        self.references = ReferenceTable(self, self._task_ids)
         self._callbacks = CallbackThread(f"scaler-callbacks-{self.number}")
         self._output = OutputThread(f"scaler-output-{self.number}")
         self.submissions = Submissions()
@@ -93,15 +95,13 @@ class ClientSession:
         chunked: bool = False,
     ) -> Submission:
         """Make a task and its future. Nothing is sent yet."""
-        task_id = next(self._task_ids)
+        task_id, function_id = next(self._task_ids), function.function_id
         future = self._new_future(task_id, self, time.monotonic())
         future.name = function.name
         payload, objects, needs = arguments
-        if needs:
-            check_own(needs, self)
-        needed = tuple([need.task_id for need in needs]) if needs else ()
-        task = Task(task_id, function.function_id, payload, chunked, 1, policy, needed, (), objects)
-        return Submission(future, function, task, needs)
+        needed, inputs, unknown = given_inputs(needs, self) if needs else ((), (), ())
+        task = Task(task_id, function_id, payload, chunked, 1, policy, needed, inputs, objects)
+        return Submission(future, function, task, unknown)
 
     def submit(self, submission: Submission, *, block: bool) -> ScalerFuture:
         """Send one task; waits for credit, or raises what `Credit.acquire` does."""
@@ -239,6 +239,7 @@ class ClientSession:
             if not self.closed:
                 self._close_manager()
             self.closed = True
+            self.references.end_all("its client was closed")
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.detach(self)

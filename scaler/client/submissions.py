@@ -19,7 +19,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     function: Function
     task: Task
     needs: tuple[ScalerFuture, ...] = ()
-    """Futures among the arguments, in the order of `task.needs`."""
+    """Futures among the arguments whose results are not in `task.inputs`."""
 
 
 class SubmissionsReady(LocalMessage, frozen=True):

@@ -30,7 +30,8 @@ class ExecutorObjects(ObjectMemory):
         payload, buffers = self.unpack(task.payload, task.objects)
         return payload, buffers, [self._open_body(body) for body in task.inputs]
 
-    def _open_body(self, body: Body) -> tuple[Payload, Opened]:
+    def _open_body(self, body: Body | None) -> tuple[Payload, Opened]:
+        assert body is not None, "a task was sent before its inputs were there"
         return self.unpack(body.payload, body.objects)
 
     def frame(self, row: TaskRow) -> RowFrame:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from enum import Enum
 from threading import Lock
 from typing import Final
 
@@ -20,10 +21,20 @@ from scaler.limits import WARM_BYTES
 from scaler.objects.arena import PAGE_BYTES
 from scaler.objects.file import SharedFile
 from scaler.objects.memory import ObjectMemory
-from scaler.protocol.objects import RANGE_SHIFT, Piece
+from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
 
 OWN: Final = 1
 """Number of the range that this process writes."""
+
+
+class Holder(Enum):
+    """What a piece belongs to, for people."""
+
+    ARGUMENT = "argument"
+    RESULT = "result"
+    REFERENCE = "reference"
+    EXECUTOR = "executor"
+    VIEW = "view"
 
 
 class StoredObject(msgspec.Struct, gc=False):
@@ -37,9 +48,10 @@ class StoredObject(msgspec.Struct, gc=False):
 class _Lease(weakref.ref[Piece]):
     """A piece that is watched."""
 
-    __slots__ = ("home",)
+    __slots__ = ("holder", "home")
 
     home: int
+    holder: Holder
 
 
 class ObjectStore(ObjectMemory):
@@ -71,10 +83,14 @@ class ObjectStore(ObjectMemory):
     def _enter(self, piece: Piece) -> None:
         self.lease((piece,))
 
-    def lease(self, pieces: Iterable[Piece]) -> None:
+    def lease(self, pieces: Iterable[Piece], holder: Holder = Holder.ARGUMENT) -> None:
         """Watch pieces that have come to be here, of new objects and of those that are known.
 
         Their objects stay until the last piece is gone.
+
+        Args:
+            pieces: each once in its life.
+            holder: what they belong to.
         """
         with self._table:
             for piece in pieces:
@@ -84,14 +100,33 @@ class ObjectStore(ObjectMemory):
                     entry = self.objects[home] = StoredObject(piece.size_bytes)
                 entry.leases += 1
                 lease = _Lease(piece, self._on_dead)
-                lease.home = home
+                lease.home, lease.holder = home, holder
                 self._leases[id(lease)] = lease
 
     def hold(self, home: int) -> Piece:
         """Return a piece of all of an object that is here."""
         piece = Piece(home, home, self.objects[home].size_bytes)
-        self.lease((piece,))
+        self.lease((piece,), Holder.EXECUTOR)
         return piece
+
+    def share(self, body: Body, holder: Holder) -> Body:
+        """Return the same value for another holder; the one that `body` is of may go."""
+        if not body.objects:
+            return body
+        pieces = [Piece(one.home, one.offset, one.size_bytes) for one in body.objects]
+        self.lease(pieces, holder)
+        return Body(body.payload, tuple(pieces))
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return home and size of each object."""
+        with self._table:
+            return [(home, entry.size_bytes) for home, entry in self.objects.items()]
+
+    def holders(self) -> list[tuple[int, Holder]]:
+        """Return home and holder of each piece, and of each view that is open in this process."""
+        with self._table:
+            held = [(lease.home, lease.holder) for lease in self._leases.values() if lease()]
+        return held + [(piece.home, Holder.VIEW) for piece in self.views.pieces()]
 
     def _on_dead(self, lease: weakref.ref[Piece]) -> None:
         self._dropped.append(lease)  # type: ignore[arg-type]

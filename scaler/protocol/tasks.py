@@ -89,8 +89,8 @@ class Task(Message, frozen=True, gc=False, array_like=True):
     """`None` stands for `DEFAULT_POLICY`."""
     needs: tuple[int, ...] = ()
     """Tasks whose results stand among the arguments. It waits for them."""
-    inputs: tuple[Body, ...] = ()
-    """These results, in this order, once all are there."""
+    inputs: tuple[Body | None, ...] = ()
+    """These results, in this order; `None`, or nothing at all: they are still to come."""
     objects: Pieces = ()
     """What of the arguments is in shared memory, see `Body`."""
 

@@ -32,13 +32,23 @@ class Inputs:
         self._failing: deque[tuple[TaskRecord, FailedInput]] = deque()
         self._is_failing = False
 
-    def begin(self, record: TaskRecord) -> None:
-        """A task was submitted that needs results."""
-        record.state = TaskState.WAITING
+    def begin(self, record: TaskRecord) -> bool:
+        """A task was submitted that needs results; return whether it waits for any."""
         task = record.task
-        self.there[task.task_id] = {}
-        for needed in task.needs:
+        bodies = task.inputs or (None,) * len(task.needs)
+        there = {
+            needed: body
+            for needed, body in zip(task.needs, bodies, strict=True)
+            if body is not None
+        }
+        missing = [needed for needed in task.needs if needed not in there]
+        if not missing:
+            return False
+        record.state = TaskState.WAITING
+        self.there[task.task_id] = there
+        for needed in missing:
             self.wanted.setdefault(needed, {})[task.task_id] = record
+        return True
 
     def unknown(self, task_ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
         """Return which results of which tasks nobody here will tell of: those had ended before."""
@@ -76,10 +86,11 @@ class Inputs:
         if self.there.pop(task.task_id, None) is None:
             return
         for needed in task.needs:
-            others = self.wanted[needed]
-            del others[task.task_id]
-            if not others:
-                del self.wanted[needed]
+            others = self.wanted.get(needed)  # none: this input came with the task
+            if others is not None and task.task_id in others:
+                del others[task.task_id]
+                if not others:
+                    del self.wanted[needed]
 
     def _take(
         self, records: tuple[TaskRecord, ...], needed: int, name: str, row: TaskRow | None

@@ -108,9 +108,7 @@ class Scheduler(Actor):
             entry = entries[task.function_id]
             record = TaskRecord(task, entry.of_chunks if task.chunked else entry, client)
             records[task.task_id] = record
-            if task.needs:
-                self.inputs.begin(record)
-            else:
+            if not (task.needs and self.inputs.begin(record)):
                 enqueue(record)
             if task.policy is not None:
                 self.attempts.begin(record, task.policy)

@@ -21,11 +21,11 @@ from scaler.serialization.reasons import describe, hint
 class FutureMetError(ClientError):
     """A future stands among what is pickled, and nobody collects futures."""
 
-    def __init__(self, future: str) -> None:
-        """Say what can be done with a future instead."""
+    def __init__(self, future: str, instead: str) -> None:
+        """Say what can be done instead."""
         super().__init__(
             f"{future} cannot be pickled here: it can be an argument of a task, or part of one. "
-            "Pass its result() instead."
+            f"{instead}"
         )
 
 
@@ -49,14 +49,18 @@ def collecting() -> Iterator[dict[Any, int]]:
         _here.collected = before
 
 
-def check_collecting(future: Any) -> None:
+def check_collecting(future: Any, instead: str = "Pass its result() instead.") -> None:
     """Raise if this thread does not collect futures now.
+
+    Args:
+        future: a future, or a reference.
+        instead: what one can do then.
 
     Raises:
         FutureMetError: it does not.
     """
     if _here.collected is None:
-        raise FutureMetError(repr(future))
+        raise FutureMetError(repr(future), instead)
 
 
 def place_of(future: Any) -> tuple[Any, ...]:

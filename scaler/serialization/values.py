@@ -114,8 +114,10 @@ def load_items(
     return items
 
 
-def dump_value(value: Any, buffers: Buffers | None = None) -> bytes:
-    """Pickle what a task returned; `buffers` as in `dump_arguments`.
+def dump_value(
+    value: Any, buffers: Buffers | None = None, *, what: str = "the result of the task"
+) -> bytes:
+    """Pickle what a task returned, or `what` errors call it; `buffers` as in `dump_arguments`.
 
     Raises:
         SerializationError: names the type and the reason; of a `ChunkResult` also the item.
@@ -126,19 +128,21 @@ def dump_value(value: Any, buffers: Buffers | None = None) -> bytes:
     except ScalerError:
         raise
     except Exception as error:
-        named: list[tuple[str, Any]] = [("the result of the task", value)]
+        named: list[tuple[str, Any]] = [(what, value)]
         if type(value) is ChunkResult:
             named = [(f"the result of item {n}", item) for n, item in enumerate(value.values)]
         raise _refused(named, error) from error
 
 
-def load_value(payload: Payload, buffers: Opened = ()) -> Any:
+def load_value(
+    payload: Payload, buffers: Opened = (), *, what: str = "the result of the task"
+) -> Any:
     """Open what `dump_value` made, with what it left out.
 
     Raises:
         SerializationError: it cannot be opened in this process.
     """
-    return _load(payload, "the result of the task", buffers)
+    return _load(payload, what, buffers)
 
 
 def dumps(value: Any, buffers: Buffers | None = None) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scaler.limits import FREED_BYTES
-from scaler.objects.store import ObjectStore
+from scaler.objects.store import Holder, ObjectStore
 from scaler.protocol.executor import ExecutorConfig, RowFrame
 from scaler.protocol.objects import Piece
 
@@ -42,7 +42,7 @@ class PortObjects:
     def row_came(self, frame: RowFrame) -> None:
         """Hold what the row has, and what the executor keeps of the arguments."""
         if frame.row.objects:
-            self.store.lease(frame.row.objects)
+            self.store.lease(frame.row.objects, Holder.RESULT)
         for home in frame.kept:
             self._kept[home] = self.store.hold(home)
         for home in frame.dropped:

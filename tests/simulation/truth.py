@@ -327,7 +327,8 @@ class Truth:
         if not task.needs and not message.inputs:
             return
         returned = [needed.result for needed in map(self.tasks.__getitem__, task.needs)]
-        if [body.payload for body in message.inputs] != returned or None in returned:
+        inputs = [body and body.payload for body in message.inputs]
+        if inputs != returned or None in returned:
             self.fail("inputs", f"it begins with {message.inputs}, not {returned}: {task}")
         self.marks["a task began with results of others"] += 1
 

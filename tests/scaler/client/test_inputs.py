@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scaler.client.future import CancelOutcome
-from scaler.client.inputs import check_own, dumped
+from scaler.client.inputs import dumped, given_inputs
 from scaler.client.rows import input_row
 from scaler.client.submissions import SubmissionsReady
 from scaler.errors import ClientError, InputFailedError, SerializationError, WorkerDiedError
@@ -99,9 +99,10 @@ def test_a_large_value_that_was_opened_travels_itself_and_a_later_one_stays_pick
 
 
 def test_futures_of_other_clients_are_refused(session):
-    check_own([session.future()], session)
+    future = session.future()
+    assert given_inputs([future], session) == ((future.task_id,), (None,), (future,))
     with pytest.raises(ClientError, match="of another client"):
-        check_own([session.future()], Office())
+        given_inputs([future], Office())
 
 
 # --- what the task's own future raises ----------------------------------------------------------

@@ -29,7 +29,7 @@ def desk() -> Desk:
 def sent(desk: Desk, worker: Any) -> dict[int, tuple[bytes, ...]]:
     """Inputs of each task that the worker was sent, by its number."""
     return {
-        task.task_id & 0xFFFF: tuple(body.payload for body in task.inputs)
+        task.task_id & 0xFFFF: tuple(body.payload for body in task.inputs if body)
         for number in range(1, 10)
         for run in desk.runs_of(number, worker)
         for task in run.tasks
