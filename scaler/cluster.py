@@ -65,6 +65,8 @@ class LocalCluster:
         start_timeout: float = START_TIMEOUT_S,
         max_tasks_per_executor: int | None = None,
         max_memory_per_executor: int | None = None,
+        object_store_bytes: int | None = None,
+        spill_directory: str | os.PathLike[str] | None = None,
     ) -> None:
         """Start a cluster and wait until its executors can be started.
 
@@ -80,6 +82,8 @@ class LocalCluster:
                 map counts as one.
             max_memory_per_executor: bytes. An executor that has grown to 80 % of it is replaced
                 after its task; one that exceeds it is killed, and its task tried again.
+            object_store_bytes: memory that large values may take (default 30 %): more goes to disk.
+            spill_directory: where on disk; default: where temporary files are.
 
         Raises:
             TypeError: an argument is of a wrong type.
@@ -91,14 +95,14 @@ class LocalCluster:
         self._made = next(_made)
         close_displayed(self._made)
         limits = cancel_grace, max_tasks_per_executor, max_memory_per_executor
-        asked = asked_of(workers, env, preload, start_timeout, limits)
-        self.slots = asked.slots
-        self._pid = os.getpid()
+        asked = asked_of(
+            workers, env, preload, start_timeout, limits, (object_store_bytes, spill_directory)
+        )
+        self.slots, self._pid = asked.slots, os.getpid()
         self._closing = threading.RLock()  # a signal handler may close what is being closed
         self.closed = False
         self.broken: Exception | None = None
-        self._decided = threading.Event()
-        """Set when the first executor is up, or the cluster broke."""
+        self._decided = threading.Event()  # the first executor is up, or the cluster broke
         self._sessions: dict[int, ClientSession] = {}
         self._client_numbers = count(1)
         self._roles = self._start(asked)
@@ -127,6 +131,7 @@ class LocalCluster:
                 thread,
                 self.slots,
                 asked.limits,
+                asked.store,
                 weakly(self.break_off),
                 partial(close_displayed, self._made) if "IPython" in sys.modules else None,
             )
@@ -295,6 +300,8 @@ class Client(BaseClient):
         start_timeout: float | None = None,
         max_tasks_per_executor: int | None = None,
         max_memory_per_executor: int | None = None,
+        object_store_bytes: int | None = None,
+        spill_directory: str | os.PathLike[str] | None = None,
     ) -> None:
         """Connect to `cluster`, or start one of its own and own it.
 
@@ -305,7 +312,8 @@ class Client(BaseClient):
             credit_tasks: tasks in flight at most; `submit` waits there.
             credit_bytes: bytes of pickled arguments in flight at most.
             workers, cancel_grace, env, preload, start_timeout, max_tasks_per_executor,
-                max_memory_per_executor: of the cluster that is started, see `LocalCluster`.
+                max_memory_per_executor, object_store_bytes, spill_directory: of the cluster that
+                is started, see `LocalCluster`.
 
         Raises:
             TypeError: an argument is of a wrong type.
@@ -324,6 +332,8 @@ class Client(BaseClient):
             "start_timeout": start_timeout,
             "max_tasks_per_executor": max_tasks_per_executor,
             "max_memory_per_executor": max_memory_per_executor,
+            "object_store_bytes": object_store_bytes,
+            "spill_directory": spill_directory,
         }
         own = cluster is None
         cluster = _given_or_started(cluster, asked)

@@ -53,6 +53,15 @@ INLINE_BYTES: Final = 1 << 16
 WARM_BYTES: Final = 1 << 28
 """Memory of freed objects that the process which wrote them keeps, to write there again."""
 
+STORE_SHARE: Final = 0.3
+"""Of memory, that objects may take unless `object_store_bytes` says otherwise."""
+
+STORE_BYTES_MIN: Final = 1 << 20
+"""Smallest `object_store_bytes`."""
+
+ROOM_WAIT_S: Final = 10.0
+"""How long who writes an object waits for room."""
+
 FREED_BYTES: Final = 1 << 24
 """Freed results of an idle executor of which it is told at once; of less it hears with a task."""
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from actors import ActorRef, ActorSystem, AskFuture, NodeThread
 from scaler.limits import FREED_BYTES, WARM_BYTES
-from scaler.objects.file import open_shared_file
 from scaler.objects.keeper import ObjectKeeper
-from scaler.objects.store import ObjectStore
+from scaler.objects.store import open_store
 from scaler.overseer import Dropped, Overseer
 from scaler.protocol.tasks import AwaitWorker
 from scaler.scheduler.scheduler import Scheduler
-from scaler.settings import ExecutorLimits
+from scaler.settings import ExecutorLimits, StoreLimits
 from scaler.worker.objects import PortObjects
 from scaler.worker.options import WorkerOptions
 from scaler.worker.process import ExecutorProcess
@@ -32,6 +31,7 @@ class Roles:
         thread: NodeThread,
         slots: int,
         limits: ExecutorLimits,
+        store: StoreLimits,
         break_off: Callable[[Exception], None],
         close_displayed: Callable[[], None] | None,
     ) -> None:
@@ -41,17 +41,19 @@ class Roles:
             thread: the node to live on, its launcher started.
             slots: how many workers.
             limits: when executors are stopped, ended, replaced.
+            store: how much memory objects may take, and where else they go.
             break_off: called when one of them has ended by itself.
             close_displayed: in a notebook: closes older clusters that are displayed only.
 
         Raises:
             LaunchError: the thread did not come up.
+            OSError: there is no memory to share, or no place to spill.
         """
         self._pid = os.getpid()
         self.system = system = ActorSystem(thread=thread)
         self.scheduler = system.spawn(Scheduler, name="scheduler")
         poller = system.poller
-        self.objects = objects = ObjectStore(open_shared_file())
+        self.objects = objects = open_store(store.bytes, store.spill_directory)
         keeper = system.spawn(ObjectKeeper, objects, name="objects")
         warm_bytes = max(WARM_BYTES // slots, FREED_BYTES)
 

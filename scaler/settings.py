@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from scaler.cpus import usable_cpus
-from scaler.limits import EXECUTOR_MEMORY_MIN_BYTES
+from scaler.limits import EXECUTOR_MEMORY_MIN_BYTES, STORE_BYTES_MIN
 
 _THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -34,6 +34,15 @@ class ExecutorLimits(NamedTuple):
     """Bytes."""
 
 
+class StoreLimits(NamedTuple):
+    """How much memory objects may take, and where else they go."""
+
+    bytes: int | None
+    """`None`: a share of what there is."""
+    spill_directory: str | None
+    """`None`: where temporary files are."""
+
+
 class Asked(NamedTuple):
     """All that a cluster is started with."""
 
@@ -41,6 +50,7 @@ class Asked(NamedTuple):
     env: dict[str, str]
     preload: tuple[str, ...]
     limits: ExecutorLimits
+    store: StoreLimits
     start_timeout: float
     """Seconds."""
 
@@ -51,8 +61,9 @@ def asked_of(
     preload: Iterable[str],
     start_timeout: float,
     limits: tuple[float, int | None, int | None],
+    store: tuple[int | None, str | os.PathLike[str] | None],
 ) -> Asked:
-    """Return what a cluster is asked for; `limits` as `checked_limits` takes them.
+    """Return what a cluster is asked for; `limits` and `store` as the functions below take them.
 
     Raises:
         TypeError: an argument is of a wrong type.
@@ -64,6 +75,7 @@ def asked_of(
         environment(env, slots),
         checked_preload(preload),
         checked_limits(*limits),
+        checked_store(*store),
         checked_start_timeout(start_timeout),
     )
 
@@ -92,6 +104,32 @@ def checked_limits(
                 f"what an executor needs for itself; got {max_memory!r}"
             )
     return ExecutorLimits(grace_s, max_tasks, max_memory)
+
+
+def checked_store(
+    size_bytes: int | None, spill_directory: str | os.PathLike[str] | None
+) -> StoreLimits:
+    """Return the bounds of a cluster's objects.
+
+    Raises:
+        TypeError: one is of a wrong type.
+        ValueError: one is out of its range, or there is no such directory.
+    """
+    if size_bytes is not None:
+        _check_integer("object_store_bytes", size_bytes, " (bytes)")
+        if size_bytes < STORE_BYTES_MIN:
+            raise ValueError(
+                f"object_store_bytes must be at least {STORE_BYTES_MIN:,} bytes, got {size_bytes!r}"
+            )
+    if spill_directory is None:
+        return StoreLimits(size_bytes, None)
+    try:
+        directory = os.fsdecode(spill_directory)
+    except TypeError:
+        raise TypeError(f"spill_directory must be a path, got {spill_directory!r}") from None
+    if not os.access(directory, os.W_OK | os.X_OK) or not os.path.isdir(directory):
+        raise ValueError(f"spill_directory must be a directory to write in, got {directory!r}")
+    return StoreLimits(size_bytes, directory)
 
 
 def checked_workers(workers: int | None) -> int:

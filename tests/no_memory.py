@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
+import ctypes
+from typing import Any
 
 from scaler.objects.file import SharedFile
 
@@ -25,8 +26,9 @@ class NoFile(SharedFile):
     def read_into(self, buffer: bytearray, offset: int) -> None:
         raise AssertionError("nothing is in this memory")
 
-    def map(self, offset: int, size_bytes: int) -> mmap.mmap:
-        raise AssertionError("nothing is in this memory")
+    def map(self, offset: int, size_bytes: int, *, writable: bool = False) -> Any:
+        assert writable, "nothing is in this memory"
+        return (ctypes.c_ubyte * size_bytes)()
 
     def punch(self, offset: int, size_bytes: int) -> None:
         pass

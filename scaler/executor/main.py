@@ -30,20 +30,21 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
 
     Args:
         payload: an `ExecutorConfig`.
-        fds: pipe of tasks, pipe of answers, page, read end of the claim pipe, shared memory, write
-            end of stderr.
+        fds: pipe of tasks, pipe of answers, page, read end of the claim pipe, shared memory, file
+            of what was spilled, write end of stderr.
     """
     place.inside_task = True
     *kept, stderr_fd = fds
     for fd in kept:
         os.set_inheritable(fd, False)
     report_deaths(stderr_fd)
-    tasks_fd, answers_fd, page_fd, claim_fd, objects_fd = kept
+    tasks_fd, answers_fd, page_fd, claim_fd, memory_fd, disk_fd = kept
     page = Page(memoryview(mmap.mmap(page_fd, Page.SIZE_BYTES)))
     os.close(page_fd)
     config = msgspec.msgpack.decode(payload, type=ExecutorConfig)
-    objects = ExecutorObjects(objects_fd, config.number, config.warm_bytes)
-    executor = Executor(config, page, Channel(tasks_fd, answers_fd), claim_fd, objects)
+    channel = Channel(tasks_fd, answers_fd)
+    objects = ExecutorObjects(config, (memory_fd, disk_fd), channel)
+    executor = Executor(config, page, channel, claim_fd, objects)
     try:
         executor.run()
     except (EOFError, BrokenPipeError, ConnectionResetError):

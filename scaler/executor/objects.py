@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Sequence
 
+from scaler.executor.channel import Channel
 from scaler.objects.file import SharedFile
 from scaler.objects.memory import ObjectMemory
-from scaler.protocol.executor import RowFrame
+from scaler.objects.room import Room
+from scaler.protocol.executor import ExecutorConfig, RoomFrame, RowFrame
 from scaler.protocol.objects import RANGE_SHIFT, Body
 from scaler.protocol.tasks import Task, TaskRow
 from scaler.serialization.buffers import Opened, Payload
@@ -16,14 +18,21 @@ from scaler.serialization.buffers import Opened, Payload
 class ExecutorObjects(ObjectMemory):
     """Opens arguments and writes results. For the main thread."""
 
-    def __init__(self, fd: int, number: int, warm_bytes: int) -> None:
-        """Write range `number` of the file `fd`."""
-        super().__init__(SharedFile(fd), number, warm_bytes)
-        self._number = number
+    def __init__(self, config: ExecutorConfig, fds: tuple[int, int], channel: Channel) -> None:
+        """Use the memory and the disk of `fds`; ask for room through `channel`."""
+        file, disk = map(SharedFile, fds)
+        room = Room(file, config.limit_bytes)
+        super().__init__(file, config.number, config.warm_bytes, room, disk)
+        self._channel = channel
+        self._number = config.number
         self._told: dict[int, None] = {}
         """Objects of this range that were told in rows, and not freed since."""
         self._kept: dict[int, None] = {}
         """Mapped objects of which was told that they outlive their task."""
+
+    def press(self, size_bytes: int) -> None:
+        """Have the worker's side make room."""
+        self._channel.send(RoomFrame(size_bytes))
 
     def open(self, task: Task) -> tuple[Payload, Opened, Sequence[tuple[Payload, Opened]]]:
         """Return a task's pickled arguments, what they leave out, and the same of its inputs."""

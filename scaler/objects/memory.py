@@ -10,6 +10,7 @@ from scaler.errors import SerializationError
 from scaler.limits import INLINE_BYTES
 from scaler.objects.arena import Arena
 from scaler.objects.file import SharedFile
+from scaler.objects.room import Room
 from scaler.objects.views import Views
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
 from scaler.serialization.buffers import Buffers, Opened, Payload
@@ -20,10 +21,26 @@ _NO_BUFFERS: Final[Opened] = ()
 class ObjectMemory:
     """A range to write, and views of all of the file. Thread-safe."""
 
-    def __init__(self, file: SharedFile, number: int, warm_bytes_max: int) -> None:
-        """Write range `number` of `file`; see `Arena` for the rest."""
+    def __init__(
+        self,
+        file: SharedFile,
+        number: int,
+        warm_bytes_max: int,
+        room: Room,
+        disk: SharedFile | None,
+    ) -> None:
+        """Use the memory of a host.
+
+        Args:
+            file: the memory.
+            number: of the range to write.
+            warm_bytes_max: see `Arena`.
+            room: how much may be written.
+            disk: where spilled objects are; `None`: there are none.
+        """
         self.file = file
-        self.views = Views(file)
+        self.room = room
+        self.views = Views(file, disk)
         self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max)
         self._lock = Lock()
 
@@ -54,13 +71,20 @@ class ObjectMemory:
         if not objects:
             return payload, _NO_BUFFERS
         try:
-            opened = [self.views.open(piece, copy=copy) for piece in objects]
+            opened = [self._open(piece, copy=copy) for piece in objects]
         except (OSError, MemoryError) as error:
             size = sum(piece.size_bytes for piece in objects)
             raise SerializationError(
                 f"{size} bytes of shared memory cannot be opened in this process: {error}"
             ) from error
         return (payload, opened) if payload else (opened[0], opened[1:])
+
+    def _open(self, piece: Piece, *, copy: bool) -> bytes | bytearray | memoryview:
+        return self.views.open(piece, piece.spilled, copy=copy)
+
+    def press(self, size_bytes: int) -> None:
+        """Have objects freed or spilled until there is room for so much. Does not wait."""
+        raise NotImplementedError
 
     def keep(self, buffer: memoryview) -> Piece:
         """Return the piece that holds these bytes: one that does already, or a new one.
@@ -82,6 +106,7 @@ class ObjectMemory:
         """Note a piece that was just made."""
 
     def _write(self, buffer: memoryview) -> Piece:
+        self.room.reserve(buffer.nbytes, self.press)
         with self._lock:
             offset, _ = self._arena.take(buffer.nbytes)
         try:

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from threading import Lock
 from typing import Final
 
-import msgspec
-
-from scaler.limits import WARM_BYTES
+from scaler.limits import STORE_SHARE, WARM_BYTES
 from scaler.objects.arena import PAGE_BYTES
-from scaler.objects.file import SharedFile
+from scaler.objects.capacity import memory_bytes
+from scaler.objects.file import FILE_BYTES, SharedFile, open_shared_file
+from scaler.objects.ledger import ObjectLedger, StoredObject
 from scaler.objects.memory import ObjectMemory
-from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
+from scaler.objects.room import Room, make_page
+from scaler.objects.spill import SpillFile, open_spill_file
+from scaler.objects.spiller import Spiller
+from scaler.protocol.objects import RANGE_SHIFT, Body, Piece, Spilled
 
 OWN: Final = 1
 """Number of the range that this process writes."""
@@ -35,14 +38,7 @@ class Holder(Enum):
     REFERENCE = "reference"
     EXECUTOR = "executor"
     VIEW = "view"
-
-
-class StoredObject(msgspec.Struct, gc=False):
-    """One object."""
-
-    size_bytes: int
-    leases: int = 0
-    """Pieces of it in this process."""
+    SPILL = "spilling"
 
 
 class _Lease(weakref.ref[Piece]):
@@ -61,13 +57,28 @@ class ObjectStore(ObjectMemory):
     noted, and `collect`, called by the node's thread, does the rest.
     """
 
-    def __init__(self, file: SharedFile) -> None:
-        """Make an empty store that owns `file`."""
-        super().__init__(file, OWN, WARM_BYTES)
-        self._closing = weakref.finalize(self, file.close)
+    def __init__(
+        self, file: SharedFile, disk: SharedFile | None = None, limit_bytes: int = FILE_BYTES
+    ) -> None:
+        """Make an empty store.
+
+        Args:
+            file: the shared memory, which the store owns from now on.
+            disk: where objects go when memory has no room, the store's as well; `None`: nowhere.
+            limit_bytes: how much memory objects may take.
+
+        Raises:
+            ObjectStoreFullError: there is no memory at all.
+        """
+        make_page(file)
+        super().__init__(file, OWN, WARM_BYTES, Room(file, limit_bytes), disk)
+        self._closing = weakref.finalize(self, _close_files, file, disk)
         self._closing.atexit = False  # threads may still read then
-        self.objects: dict[int, StoredObject] = {}
-        """By their homes."""
+        self._ledger = ObjectLedger()
+        self.objects: Mapping[int, StoredObject] = self._ledger.objects
+        """By their homes. For the node's thread."""
+        self.disk = disk
+        self._spiller = None if disk is None else Spiller(self, SpillFile(disk))
         self.on_dropped: Callable[[], None] = lambda: None
         """Called once for all pieces that die before the next `collect`. On any thread, in
         finalizers, too."""
@@ -78,10 +89,53 @@ class ObjectStore(ObjectMemory):
         self._producers: dict[int, Callable[[int, int], None]] = {}
         self._next_number = OWN + 1
 
+    # --- room -------------------------------------------------------------------------------
+
+    def press(self, size_bytes: int = 0) -> None:
+        """Have objects freed or spilled until there is room for so much. Does not wait."""
+        self.on_dropped()
+        if self._spiller is not None:
+            self._spiller.wake(max(0, self.room.limit_bytes - size_bytes))
+
+    def victim(self, target_bytes: int) -> Piece | None:
+        """Return an object to be spilled, `None` if no more than `target_bytes` are in memory."""
+        with self._table:
+            if self._ledger.used_bytes <= target_bytes:
+                return None
+            home = self._ledger.victim(self._mapped())
+            if home is None:
+                return None
+            piece = Piece(home, home, self.objects[home].size_bytes)
+            self._lease(piece, Holder.SPILL)  # it cannot be freed meanwhile
+            return piece
+
+    def _mapped(self) -> dict[int, None]:
+        return {piece.home: None for piece in self.views.pieces()}
+
+    def spilled(self, piece: Piece, place: Spilled | None) -> bool:
+        """A victim was copied to disk, or could not be; return whether the copy is used."""
+        with self._table:
+            if place is None:
+                self._ledger.objects[piece.home].is_refused = True
+                return False
+            is_used = self._ledger.spill(piece.home, place, self._mapped())
+            self.room.tell_used(self._ledger.used_bytes)
+            return is_used
+
     # --- leases -----------------------------------------------------------------------------
 
     def _enter(self, piece: Piece) -> None:
         self.lease((piece,))
+
+    def _open(self, piece: Piece, *, copy: bool) -> bytes | bytearray | memoryview:
+        with self._table:
+            entry = self._ledger.use(piece.home)
+            entry.pins += 1  # from now on it stays where it is
+        try:
+            return self.views.open(piece, entry.spilled, copy=copy)
+        finally:
+            with self._table:
+                entry.pins -= 1  # if it is mapped now, the table of views says so
 
     def lease(self, pieces: Iterable[Piece], holder: Holder = Holder.ARGUMENT) -> None:
         """Watch pieces that have come to be here, of new objects and of those that are known.
@@ -94,20 +148,30 @@ class ObjectStore(ObjectMemory):
         """
         with self._table:
             for piece in pieces:
-                home = piece.home
-                entry = self.objects.get(home)
-                if entry is None:
-                    entry = self.objects[home] = StoredObject(piece.size_bytes)
-                entry.leases += 1
-                lease = _Lease(piece, self._on_dead)
-                lease.home, lease.holder = home, holder
-                self._leases[id(lease)] = lease
+                self._lease(piece, holder)
+            used = self._ledger.used_bytes
+            self.room.tell_used(used)
+        if used > self.room.limit_bytes:
+            self.press()
 
-    def hold(self, home: int) -> Piece:
+    def _lease(self, piece: Piece, holder: Holder) -> None:
+        self._ledger.hold(piece.home, piece.size_bytes, pins=holder is Holder.EXECUTOR)
+        lease = _Lease(piece, self._on_dead)
+        lease.home, lease.holder = piece.home, holder
+        self._leases[id(lease)] = lease
+
+    def hold(self, home: int, holder: Holder) -> Piece:
         """Return a piece of all of an object that is here."""
         piece = Piece(home, home, self.objects[home].size_bytes)
-        self.lease((piece,), Holder.EXECUTOR)
+        self.lease((piece,), holder)
         return piece
+
+    def place(self, piece: Piece) -> Piece:
+        """Return `piece` as an executor is told of it: where it is now. It must be pinned."""
+        entry = self.objects[piece.home]
+        if entry.spilled is None:
+            return piece
+        return Piece(piece.home, piece.offset, piece.size_bytes, entry.spilled)
 
     def share(self, body: Body, holder: Holder) -> Body:
         """Return the same value for another holder; the one that `body` is of may go."""
@@ -137,18 +201,20 @@ class ObjectStore(ObjectMemory):
     def collect(self) -> None:
         """Free the objects of which no piece is left. Not for finalizers."""
         self._is_told = False
-        dropped, freed = self._dropped, []
+        dropped = self._dropped
+        freed: list[tuple[int, StoredObject]] = []
         with self._table:
             for _ in range(len(dropped)):
                 lease = dropped.popleft()
                 del self._leases[id(lease)]
-                entry = self.objects[lease.home]
-                entry.leases -= 1
-                if not entry.leases:
-                    del self.objects[lease.home]
-                    freed.append((lease.home, entry.size_bytes))
-        for home, size_bytes in freed:
-            self._free(home, size_bytes)
+                entry = self._ledger.drop(lease.home, pins=lease.holder is Holder.EXECUTOR)
+                if entry is not None:
+                    freed.append((lease.home, entry))
+            self.room.tell_used(self._ledger.used_bytes)
+        for home, entry in freed:
+            self._free(home, entry.size_bytes)
+            if entry.spilled is not None and self._spiller is not None:
+                self._spiller.free(entry.spilled)
 
     def _free(self, home: int, size_bytes: int) -> None:
         number = home >> RANGE_SHIFT
@@ -191,7 +257,38 @@ class ObjectStore(ObjectMemory):
 
     def close(self) -> None:
         """Take no more; what is left can be read as long as somebody holds it. Twice is fine."""
+        if self._spiller is not None:
+            self._spiller.close()
         self.collect()
         self.cool()
+        self.room.close()
         if not self.objects:
             self._closing()
+
+
+def open_store(limit_bytes: int | None, spill_directory: str | None) -> ObjectStore:
+    """Make the store of a host.
+
+    Args:
+        limit_bytes: memory that objects may take; `None`: `limits.STORE_SHARE` of what there is.
+        spill_directory: where they go then; `None`: where temporary files are.
+
+    Raises:
+        OSError: there is no place to spill, or no descriptor left.
+        ObjectStoreFullError: there is no memory at all.
+    """
+    file = open_shared_file()
+    try:
+        disk = open_spill_file(spill_directory)
+    except BaseException:
+        file.close()
+        raise
+    if limit_bytes is None:
+        limit_bytes = int(STORE_SHARE * memory_bytes())
+    return ObjectStore(file, disk, limit_bytes)
+
+
+def _close_files(file: SharedFile, disk: SharedFile | None) -> None:
+    file.close()
+    if disk is not None:
+        disk.close()

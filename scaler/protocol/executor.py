@@ -50,6 +50,8 @@ class ExecutorConfig(msgspec.Struct, frozen=True, array_like=True):
     """Of its range in the shared memory, see `scaler.objects`."""
     warm_bytes: int
     """Memory of freed objects that it keeps, to write there again."""
+    limit_bytes: int
+    """Memory that the objects of all processes of the host may take."""
 
 
 class RunTasks(msgspec.Struct, frozen=True, array_like=True):
@@ -89,7 +91,13 @@ class OutputFrame(msgspec.Struct, frozen=True, tag="output", array_like=True):
     output: TaskOutput
 
 
-ExecutorFrame = ExecutorReady | RowFrame | OutputFrame
+class RoomFrame(msgspec.Struct, frozen=True, tag="room", array_like=True):
+    """The executor waits until there is room for so much in the shared memory."""
+
+    size_bytes: int
+
+
+ExecutorFrame = ExecutorReady | RowFrame | OutputFrame | RoomFrame
 
 
 class Page:

@@ -16,6 +16,16 @@ RANGE_SHIFT = 40
 and 4 million processes in the life of a store."""
 
 
+class Spilled(Message, frozen=True, gc=False, array_like=True):
+    """Where on disk an object is."""
+
+    offset: int
+    size_bytes: int
+    """Of all of the object."""
+    checksum: int
+    """CRC-32."""
+
+
 class Piece(Message, frozen=True, array_like=True, weakref=True):
     """Bytes of an object in the shared memory of this host.
 
@@ -28,6 +38,8 @@ class Piece(Message, frozen=True, array_like=True, weakref=True):
     offset: int
     """Offset of these bytes, within the object."""
     size_bytes: int
+    spilled: Spilled | None = None
+    """For an executor: the object is on disk. In the store's process the store knows."""
 
 
 Pieces = tuple[Piece, ...]

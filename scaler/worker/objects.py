@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from scaler.limits import FREED_BYTES
 from scaler.objects.store import Holder, ObjectStore
 from scaler.protocol.executor import ExecutorConfig, RowFrame
-from scaler.protocol.objects import Piece
+from scaler.protocol.objects import Body, Piece
+from scaler.protocol.tasks import Task
 
 
 class PortObjects:
@@ -27,6 +30,8 @@ class PortObjects:
         self._freed: list[int] = []
         self._freed_bytes = 0
         self._kept: dict[int, Piece] = {}
+        self._sent: dict[int, list[Piece]] = {}
+        """What tasks that the executor has may read, by their ordinals: it stays where it is."""
 
     def begin(self, worker: str, tell_freed: Callable[[], None]) -> ExecutorConfig:
         """Give the executor a range of the store; return what it is told when it starts.
@@ -37,16 +42,52 @@ class PortObjects:
         """
         self._tell_freed = tell_freed
         self._number = self.store.enter(self._on_freed)
-        return ExecutorConfig(worker, self._number, self.warm_bytes)
+        limit_bytes = self.store.room.limit_bytes
+        return ExecutorConfig(worker, self._number, self.warm_bytes, limit_bytes)
+
+    @property
+    def fds(self) -> tuple[int, int]:
+        """What the executor gets: the memory and the disk."""
+        disk = self.store.disk
+        file_fd = self.store.file.fd
+        return file_fd, file_fd if disk is None else disk.fd
+
+    def sent(self, ordinals: Sequence[int], tasks: Sequence[Task]) -> tuple[Task, ...]:
+        """Pin what these tasks may read; return them with the places where it is."""
+        return tuple(
+            self._placed(ordinal, task) if task.objects or task.inputs else task
+            for ordinal, task in zip(ordinals, tasks, strict=True)
+        )
+
+    def _placed(self, ordinal: int, task: Task) -> Task:
+        bodies = [body for body in task.inputs if body is not None]
+        pieces = [*task.objects, *(piece for body in bodies for piece in body.objects)]
+        if not pieces:
+            return task
+        hold, place = self.store.hold, self.store.place
+        homes = dict.fromkeys(piece.home for piece in pieces)
+        self._sent[ordinal] = [hold(home, Holder.EXECUTOR) for home in homes]
+        if all(place(piece) is piece for piece in pieces):
+            return task
+        inputs = [Body(body.payload, tuple(map(place, body.objects))) for body in bodies]
+        objects = tuple(map(place, task.objects))
+        return msgspec.structs.replace(task, objects=objects, inputs=tuple(inputs))
+
+    def taken_back(self, ordinals: tuple[int, ...]) -> tuple[int, ...]:
+        """The executor will not read what these tasks have; return them."""
+        for ordinal in ordinals:
+            self._sent.pop(ordinal, None)
+        return ordinals
 
     def row_came(self, frame: RowFrame) -> None:
         """Hold what the row has, and what the executor keeps of the arguments."""
         if frame.row.objects:
             self.store.lease(frame.row.objects, Holder.RESULT)
         for home in frame.kept:
-            self._kept[home] = self.store.hold(home)
+            self._kept[home] = self.store.hold(home, Holder.EXECUTOR)
         for home in frame.dropped:
             del self._kept[home]
+        self._sent.pop(frame.row.ordinal, None)
 
     def take_freed(self) -> tuple[int, ...]:
         """Return what the executor is to be told now."""
@@ -65,6 +106,7 @@ class PortObjects:
     def close(self) -> None:
         """The executor is gone."""
         self._kept.clear()
+        self._sent.clear()
         number, self._number = self._number, 0
         if number:
             self.store.leave(number)

@@ -28,8 +28,8 @@ class Pipes:
         theirs: what the executor gets, in the order in which its `main` takes it.
     """
 
-    def __init__(self, objects_fd: int) -> None:
-        """Open all of it, or nothing; the executor gets `objects_fd`, the shared memory, too.
+    def __init__(self, object_fds: tuple[int, int]) -> None:
+        """Open all of it, or nothing; the executor gets `object_fds`, memory and disk, too.
 
         Raises:
             OSError: no descriptor or no memory is left.
@@ -55,7 +55,7 @@ class Pipes:
             answers_fd,
             page_fd,
             self.claims.read_fd,
-            objects_fd,
+            *object_fds,
             stderr_fd,
         )
         _all_open.add(self)

@@ -15,6 +15,7 @@ from scaler.protocol.executor import (
     INTERRUPT_SIGNAL,
     ExecutorFrame,
     ExecutorReady,
+    RoomFrame,
     RowFrame,
     RunTasks,
 )
@@ -74,7 +75,7 @@ class ExecutorProcess:
         self._is_unwanted = False
         """The worker has ordered its death."""
         self._fault = ""
-        self._pipes = pipes = Pipes(objects.store.file.fd)
+        self._pipes = pipes = Pipes(objects.fds)
         self._page = pipes.page
         self._tasks = TasksPipe(poller, pipes.tasks_fd, pipes.claims)
         self._answers = AnswersPipe(pipes.answers_fd)
@@ -110,7 +111,8 @@ class ExecutorProcess:
     ) -> None:
         """Send tasks; what the pipe has no room for is sent later."""
         if not self._is_closed:
-            columns = tuple(ordinals), tuple(tasks), tuple(functions)
+            placed = self._objects.sent(ordinals, tasks)
+            columns = tuple(ordinals), placed, tuple(functions)
             freed = self._objects.take_freed()
             self._tasks.send(RunTasks(*columns, tuple(dropped), tuple(forgotten), freed))
 
@@ -121,7 +123,7 @@ class ExecutorProcess:
 
     def take_back(self, ordinals: Sequence[int]) -> tuple[int, ...]:
         """Return those that have not begun; they never will here. The rest has, or has ended."""
-        return () if self._is_closed else self._tasks.take_back(ordinals)
+        return () if self._is_closed else self._objects.taken_back(self._tasks.take_back(ordinals))
 
     def running(self) -> int:
         """Return the ordinal that runs now (or ran when the executor died), 0: none."""
@@ -202,6 +204,8 @@ class ExecutorProcess:
             elif isinstance(frame, ExecutorReady):
                 self._pid = frame.pid
                 self._tell(ExecutorUp(self.number, frame.pid))
+            elif isinstance(frame, RoomFrame):
+                self._objects.store.press(frame.size_bytes)
             else:
                 self._tell_rows(rows)
                 outputs.append(frame.output)
@@ -264,8 +268,8 @@ class ExecutorProcess:
             self._pass_stderr(self._writer(), to_end=True)
             self._poller.remove_reader(self._pipes.stderr_fd)
         self._has_exited = True
-        cause = self._cause(status)
         blameless = status.launcher_lost
+        cause = self._cause(status)
         self._tell(ExecutorExited(self.number, cause, status.code, status.signal, blameless))
 
     def _cause(self, status: ExitStatus) -> str:

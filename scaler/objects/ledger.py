@@ -1,0 +1,85 @@
+"""`ObjectLedger`: which objects there are, how many hold them, and which may go to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from scaler.protocol.objects import Spilled
+
+
+class StoredObject(msgspec.Struct, gc=False):
+    """One object."""
+
+    size_bytes: int
+    leases: int = 0
+    """Pieces of it in the store's process."""
+    pins: int = 0
+    """Those who read it now, or may at any moment: it stays where it is."""
+    spilled: Spilled | None = None
+    """Where on disk it is; `None`: in memory."""
+    is_refused: bool = False
+    """The disk did not take it."""
+
+
+class ObjectLedger:
+    """The books of one host. Not thread-safe: its store has the lock."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.objects: dict[int, StoredObject] = {}
+        """By their homes, the one that was used longest ago first."""
+        self.used_bytes = 0
+        """Of those in memory."""
+
+    def hold(self, home: int, size_bytes: int, *, pins: bool) -> None:
+        """One more piece of an object is there; the first one enters it."""
+        entry = self.objects.get(home)
+        if entry is None:
+            entry = self.objects[home] = StoredObject(size_bytes)
+            self.used_bytes += size_bytes
+        entry.leases += 1
+        entry.pins += pins
+
+    def drop(self, home: int, *, pins: bool) -> StoredObject | None:
+        """A piece is gone; return the object if that was the last one: it is to be freed."""
+        entry = self.objects[home]
+        entry.leases -= 1
+        entry.pins -= pins
+        if entry.leases:
+            return None
+        del self.objects[home]
+        if entry.spilled is None:
+            self.used_bytes -= entry.size_bytes
+        return entry
+
+    def use(self, home: int) -> StoredObject:
+        """Note that an object is read."""
+        entry = self.objects.pop(home)
+        self.objects[home] = entry
+        return entry
+
+    def victim(self, mapped: Mapping[int, object]) -> int | None:
+        """Return the object that was used longest ago and may go to disk, `None`: none may.
+
+        Args:
+            mapped: those that are mapped in the store's process: their memory stays anyway.
+        """
+        for home, entry in self.objects.items():
+            is_here = entry.spilled is None and not entry.is_refused
+            if is_here and not entry.pins and home not in mapped:
+                return home
+        return None
+
+    def spill(self, home: int, place: Spilled, mapped: Mapping[int, object]) -> bool:
+        """An object was copied to disk; return whether it is to be read from there from now on.
+
+        It is not if somebody has begun to read it in memory meanwhile. `mapped` as for `victim`.
+        """
+        entry = self.objects[home]
+        if entry.pins or home in mapped:
+            return False
+        entry.spilled = place
+        self.used_bytes -= entry.size_bytes
+        return True

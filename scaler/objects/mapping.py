@@ -1,0 +1,78 @@
+"""Mappings of the shared file that need no descriptor of their own.
+
+Those of the `mmap` module keep a copy of theirs (until CPython 3.13, `trackfd`): a thousand mapped
+results would be a thousand descriptors, and a fork would keep them all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import pickle
+import weakref
+from typing import Any
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_mmap = getattr(_libc, "mmap64", _libc.mmap)
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+)
+_munmap = _libc.munmap
+_munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_FAILED = ctypes.c_void_p(-1).value
+
+
+def map_file(fd: int, offset: int, size_bytes: int, *, writable: bool = False) -> ctypes.Array[Any]:
+    """Map whole pages of a file; unmapped when the array, and all that looks at it, is gone.
+
+    Raises:
+        OSError: there is no room in the address space of this process.
+    """
+    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+    address = _mmap(None, size_bytes, protection, mmap.MAP_SHARED, fd, offset)
+    if address == _FAILED:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    mapping = (ctypes.c_ubyte * size_bytes).from_address(address)
+    weakref.finalize(mapping, _munmap, address, size_bytes).atexit = False
+    return mapping
+
+
+def view_of(mapping: ctypes.Array[Any]) -> memoryview:
+    """Return a read-only view of bytes, whose slices keep the mapping."""
+    return pickle.PickleBuffer(memoryview(mapping).toreadonly()).raw()
+
+
+class _Buffer(ctypes.Structure):
+    """`Py_buffer` of the C API."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.py_object),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+def address_of(buffer: memoryview) -> int:
+    """Return where in this process's memory a contiguous buffer begins."""
+    found = _Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(found), 0)
+    try:
+        return found.buf or 0
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(found))

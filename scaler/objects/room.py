@@ -1,0 +1,81 @@
+"""`Room`: how much memory the objects of a host may take, and who has to wait for it.
+
+The first page of the shared file tells all processes how much is in use. One of them writes it, the
+store's; a writer looks at it before it writes, and waits while there is no room.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+from scaler.errors import ObjectStoreFullError
+from scaler.limits import ROOM_WAIT_S
+from scaler.objects.arena import PAGE_BYTES
+from scaler.objects.file import SharedFile
+
+_POLL_S: Final = 0.002
+_PRESS_EVERY: Final = 25
+
+
+class Room:
+    """The bound on one host's objects. Thread-safe."""
+
+    def __init__(self, file: SharedFile, limit_bytes: int) -> None:
+        """Look at the first page of `file`, which `make_page` has made."""
+        self.limit_bytes = limit_bytes
+        mapping = memoryview(file.map(0, PAGE_BYTES, writable=True))
+        self._words = pickle.PickleBuffer(mapping).raw().cast("Q")
+
+    def used_bytes(self) -> int:
+        """Return what the store knows to be in memory."""
+        return self._words[0]
+
+    def tell_used(self, size_bytes: int) -> None:
+        """Tell all processes. For the store's."""
+        self._words[0] = size_bytes
+
+    def close(self) -> None:
+        """Let go of the page."""
+        self._words = memoryview(bytearray(8)).cast("Q")
+
+    def reserve(self, size_bytes: int, press: Callable[[int], None]) -> None:
+        """Return when there is room.
+
+        Args:
+            size_bytes: what is to be written.
+            press: called while there is none: have so much spilled or freed.
+
+        Raises:
+            ObjectStoreFullError: it is larger than all of the store, or nothing went in time.
+        """
+        words, limit = self._words, self.limit_bytes
+        if words[0] + size_bytes <= limit:
+            return
+        if size_bytes > limit:
+            raise ObjectStoreFullError(
+                f"an object of {size_bytes:,} bytes is larger than the object store, which has "
+                f"{limit:,} bytes; allow more with object_store_bytes="
+            )
+        end_s = time.monotonic() + ROOM_WAIT_S
+        for turn in count():
+            if turn % _PRESS_EVERY == 0:
+                press(size_bytes)  # again and again: another one may take what was made
+            time.sleep(_POLL_S)
+            if words[0] + size_bytes <= limit:
+                return
+            if time.monotonic() > end_s:
+                raise ObjectStoreFullError(
+                    f"there is no room for an object of {size_bytes:,} bytes: {words[0]:,} of "
+                    f"{limit:,} bytes are in use, and within {ROOM_WAIT_S:g} s nothing could be "
+                    "spilled or freed. Tasks and mapped values pin what they use: drop futures, "
+                    "values and references, or allow more with object_store_bytes="
+                )
+
+
+def make_page(file: SharedFile) -> None:
+    """Give the first page memory, once, so that no mapping of it ever lacks it."""
+    file.write(memoryview(bytes(PAGE_BYTES)), 0)
