@@ -9,6 +9,7 @@ Layers, low to high; imports point down only:
 
     errors limits settings      every error, every bound, what a cluster was asked for
     protocol serialization      messages; functions and values as bytes
+    objects                     shared memory for what is large
     client scheduler            the roles; none imports another
     worker executor
     overseer                    notices the end of a cluster, and what was dropped unclosed
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scaler.client.future import ScalerFuture as ScalerFuture
+    from scaler.client.object_reference import ObjectReference as ObjectReference
     from scaler.client.outcome import CancelOutcome as CancelOutcome
     from scaler.client.outcome import ProfilingInfo as ProfilingInfo
     from scaler.client.retry import Retry as Retry
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from scaler.errors import InputFailedError as InputFailedError
     from scaler.errors import InternalError as InternalError
     from scaler.errors import NestedClientError as NestedClientError
+    from scaler.errors import ObjectStoreFullError as ObjectStoreFullError
     from scaler.errors import ScalerError as ScalerError
     from scaler.errors import SerializationError as SerializationError
     from scaler.errors import TaskFailedError as TaskFailedError
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "client.future": ("ScalerFuture",),
+    "client.object_reference": ("ObjectReference",),
     "client.outcome": ("CancelOutcome", "ProfilingInfo"),
     "client.retry": ("Retry",),
     "cluster": ("Client", "LocalCluster"),
@@ -58,6 +62,7 @@ _HOMES = {
         "InputFailedError",
         "InternalError",
         "NestedClientError",
+        "ObjectStoreFullError",
         "ScalerError",
         "SerializationError",
         "TaskFailedError",

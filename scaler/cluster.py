@@ -95,9 +95,8 @@ class LocalCluster:
         self._made = next(_made)
         close_displayed(self._made)
         limits = cancel_grace, max_tasks_per_executor, max_memory_per_executor
-        asked = asked_of(
-            workers, env, preload, start_timeout, limits, (object_store_bytes, spill_directory)
-        )
+        store = object_store_bytes, spill_directory
+        asked = asked_of(workers, env, preload, start_timeout, limits, store)
         self.slots, self._pid = asked.slots, os.getpid()
         self._closing = threading.RLock()  # a signal handler may close what is being closed
         self.closed = False
@@ -110,8 +109,7 @@ class LocalCluster:
         self.objects = self._roles.objects
         self._dropped = weakref.finalize(self, self._roles.dropped)
         self._dropped.atexit = False
-        _clusters.add(self)
-        _close_at_exit()
+        _note(self)
 
     def _start(self, asked: Asked) -> Roles:
         """Start the launcher, then all else, and wait for the first executor."""
@@ -385,6 +383,11 @@ def close_displayed(made: int) -> None:
 
 _made = count()
 _clusters: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
+
+
+def _note(cluster: LocalCluster) -> None:
+    _clusters.add(cluster)
+    _close_at_exit()
 
 
 @cache

@@ -205,17 +205,17 @@ class ScalerFuture(LazyFuture[T]):
     def cancel_done(self) -> bool:
         """Cancel a future that is done, which needs no message; whether it is cancelled now."""
         if self._session.cancel_finished:
-            return self.release_finished()
+            return self.release()
         with LOCK:
             if self._state == FINISHED:
                 self.cancel_outcome = CancelOutcome.FINISHED
                 return False
             return self.cancelled()
 
-    def release_finished(self) -> bool:
-        """Give the answer of a future that is done up; whether the future is cancelled now.
+    def release(self) -> bool:
+        """Give up the value of a future that is done, and free its memory: it is cancelled then.
 
-        Nobody is told again. A future that is cancelled already stays as it is.
+        An open future stays as it is. Returns whether it is cancelled now.
         """
         with LOCK:
             if SECTION.holder:

@@ -10,17 +10,21 @@ import os
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _FILE_BYTES: Final = 1 << 16
 _NO_LIMIT_BYTES: Final = 1 << 60
 """Version 1 writes a number near 2**63 where there is no limit."""
 
 
 def rss_bytes(pid: int) -> int:
-    """Return the resident memory of a process, 0 if there is none."""
-    fields = _read(f"/proc/{pid}/statm").split()
-    if len(fields) > 1:
-        return int(fields[1]) * _PAGE_BYTES
+    """Return the resident memory of a process, 0 if there is none.
+
+    What it has mapped of shared memory does not count: it is the store's, which has its own bound.
+    """
+    lines = _read(f"/proc/{pid}/status").splitlines()
+    sizes = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    if "VmRSS" in sizes:
+        kibibytes = int(sizes["VmRSS"][0]) - int(sizes.get("RssShmem", ["0"])[0])
+        return kibibytes << 10
     return 0 if os.path.exists("/proc/self/statm") else _rss_bytes_psutil(pid)
 
 

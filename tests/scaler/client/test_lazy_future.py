@@ -167,7 +167,7 @@ def test_callbacks_run_in_order_and_once(session, wait_until):
     assert not future.set_result_ready(session.row(2))
     assert not future.set_cancel_confirmed()
     assert not future.set_error(OSError())
-    assert future.release_finished()
+    assert future.release()
     assert session.callbacks.close(BOUND_S)
     assert len(called) == 3
 
