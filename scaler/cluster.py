@@ -71,15 +71,13 @@ class LocalCluster:
         """Start a cluster and wait until its executors can be started.
 
         Args:
-            workers: slots, each with one executor process; default: one per core this process
-                may use (affinity and cgroup quota).
-            env: environment variables of the executors, on top of those of this process.
+            workers: slots, each with one executor process; default: one per usable core.
+            env: environment variables of the executors, on top of this process's.
             preload: modules imported once before the executors are forked.
-            cancel_grace: seconds from interrupt to kill when a running task is cancelled; one that
-                sits in C code, and so gives no sign of life, gets `limits.CANCEL_SIGN_S` only.
+            cancel_grace: seconds from interrupt to kill when a running task is cancelled (in C code
+                it gives no sign of life, and gets `limits.CANCEL_SIGN_S` only).
             start_timeout: seconds until a start that does not succeed is given up.
-            max_tasks_per_executor: an executor that has run so many tasks is replaced; a chunk of a
-                map counts as one.
+            max_tasks_per_executor: after so many tasks (or chunks of a map) one is replaced.
             max_memory_per_executor: bytes. An executor that has grown to 80 % of it is replaced
                 after its task; one that exceeds it is killed, and its task tried again.
             object_store_bytes: memory that large values may take (default 30 %): more goes to disk.
@@ -92,12 +90,11 @@ class LocalCluster:
             NestedClientError: this is a task.
         """
         refuse_inside_task()
-        self._made = next(_made)
-        close_displayed(self._made)
+        close_displayed(made := next(_made))
         limits = cancel_grace, max_tasks_per_executor, max_memory_per_executor
         store = object_store_bytes, spill_directory
         asked = asked_of(workers, env, preload, start_timeout, limits, store)
-        self.slots, self._pid = asked.slots, os.getpid()
+        self.slots, self._pid, self._made = asked.slots, os.getpid(), made
         self._closing = threading.RLock()  # a signal handler may close what is being closed
         self.closed = False
         self.broken: Exception | None = None
@@ -107,9 +104,14 @@ class LocalCluster:
         self._roles = self._start(asked)
         self.scheduler = self._roles.scheduler
         self.objects = self._roles.objects
+        self._see_to_the_end()
+
+    def _see_to_the_end(self) -> None:
+        """Have it closed at exit, or when nobody holds it any more."""
         self._dropped = weakref.finalize(self, self._roles.dropped)
         self._dropped.atexit = False
-        _note(self)
+        _clusters.add(self)
+        _close_at_exit()
 
     def _start(self, asked: Asked) -> Roles:
         """Start the launcher, then all else, and wait for the first executor."""
@@ -383,11 +385,6 @@ def close_displayed(made: int) -> None:
 
 _made = count()
 _clusters: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
-
-
-def _note(cluster: LocalCluster) -> None:
-    _clusters.add(cluster)
-    _close_at_exit()
 
 
 @cache

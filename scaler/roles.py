@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from actors import ActorRef, ActorSystem, AskFuture, NodeThread
 from scaler.limits import FREED_BYTES, WARM_BYTES
 from scaler.objects.keeper import ObjectKeeper
-from scaler.objects.store import open_store
+from scaler.objects.opening import open_store
 from scaler.overseer import Dropped, Overseer
 from scaler.protocol.tasks import AwaitWorker
 from scaler.scheduler.scheduler import Scheduler

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-from typing import Any
+import mmap
 
 from scaler.objects.file import SharedFile
 
@@ -26,9 +25,9 @@ class NoFile(SharedFile):
     def read_into(self, buffer: bytearray, offset: int) -> None:
         raise AssertionError("nothing is in this memory")
 
-    def map(self, offset: int, size_bytes: int, *, writable: bool = False) -> Any:
+    def map(self, offset: int, size_bytes: int, *, writable: bool = False) -> mmap.mmap:
         assert writable, "nothing is in this memory"
-        return (ctypes.c_ubyte * size_bytes)()
+        return mmap.mmap(-1, size_bytes)
 
     def punch(self, offset: int, size_bytes: int) -> None:
         pass

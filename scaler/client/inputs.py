@@ -14,7 +14,7 @@ from actors import ActorsError, AskTimeoutError
 from scaler.client.future import ScalerFuture
 from scaler.client.object_reference import ObjectReference
 from scaler.client.rows import input_row
-from scaler.errors import ClientError
+from scaler.errors import ClientClosedError, ClientError
 from scaler.limits import INLINE_BYTES, INPUTS_TIMEOUT_S
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.store import Holder
@@ -38,7 +38,12 @@ order of their places."""
 
 
 def dumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> Arguments:
-    """Return what `dump(*values, buffers)` makes, with what is large put into `objects`."""
+    """Return what `dump(*values, buffers)` makes, with what is large put into `objects`.
+
+    Raises:
+        ClientClosedError: that happened meanwhile.
+        ObjectStoreFullError: there is no room.
+    """
     buffers: Buffers = []
     needs: tuple[Need, ...] = ()
     try:
@@ -50,7 +55,12 @@ def dumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> A
         needs = tuple(futures)
     if not buffers and len(payload) < INLINE_BYTES:
         return payload, (), needs
-    body = objects.pack(payload, buffers)
+    try:
+        body = objects.pack(payload, buffers)
+    except OSError as error:
+        if objects.file.fd >= 0:
+            raise
+        raise ClientClosedError("the client was closed meanwhile") from error
     return body.payload, body.objects, needs
 
 

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from scaler.client.displayed import html_rows
 from scaler.objects.store import Holder, ObjectStore
 
-_PINNING = (Holder.ARGUMENT, Holder.VIEW, Holder.EXECUTOR)
-_HEADS = ("id", "name", "bytes", "held by", "pinned")
+_HEADS = ("id", "name", "bytes", "held by", "state")
 
 
 class ObjectInfo(NamedTuple):
@@ -25,12 +24,14 @@ class ObjectInfo(NamedTuple):
     """How many of each kind: `argument` (of a task in flight), `result` (a future, or a row on its
     way), `reference`, `view` (a mapped value in this process), `executor` (mapped there)."""
     pinned: bool
-    """Somebody reads it, or is about to."""
+    """Somebody reads it, or is about to: it stays where it is."""
+    spilled: bool
+    """It is on disk."""
 
     def _cells(self) -> tuple[str, ...]:
         held = ", ".join(f"{count} {kind}" for kind, count in self.holders.items())
-        pinned = "yes" if self.pinned else ""
-        return hex(self.id), self.name, f"{self.size_bytes:,}", held, pinned
+        states = [word for word in ("pinned", "spilled") if getattr(self, word)]
+        return hex(self.id), self.name, f"{self.size_bytes:,}", held, ", ".join(states)
 
 
 class ObjectTable(tuple[ObjectInfo, ...]):
@@ -70,10 +71,11 @@ def table_of(store: ObjectStore, names: Iterable[tuple[int, str]]) -> ObjectTabl
         ObjectInfo(
             home,
             called.get(home, ""),
-            size_bytes,
+            entry.size_bytes,
             dict(held.get(home, ())),
-            any(holder.value in held.get(home, ()) for holder in _PINNING),
+            bool(entry.pins) or Holder.VIEW.value in held.get(home, ()),
+            entry.spilled is not None,
         )
-        for home, size_bytes in store.sizes()
+        for home, entry in store.sizes()
     ]
     return ObjectTable(sorted(infos, key=lambda info: -info.size_bytes))

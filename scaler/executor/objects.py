@@ -69,4 +69,4 @@ class ExecutorObjects(ObjectMemory):
             self.free(home)
 
     def _live(self) -> dict[int, None]:
-        return dict.fromkeys(piece.home for piece in self.views.pieces())
+        return dict.fromkeys(self.views.homes())

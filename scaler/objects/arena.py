@@ -36,11 +36,15 @@ class Arena:
     def take(self, size_bytes: int) -> tuple[int, bool]:
         """Return a place for so many bytes, and whether it has memory already."""
         rounded = rounded_bytes(size_bytes)
-        if warm := self._warm.get(rounded):
-            offset, is_warm = warm.pop(), True
+        warm, cold = self._warm.get(rounded), self._cold.get(rounded)
+        # No call from here on: an interrupt, which comes with one, would cost the place.
+        if warm:
+            offset, is_warm = warm[-1], True
+            del warm[-1]
             self.warm_bytes -= rounded
-        elif cold := self._cold.get(rounded):
-            offset, is_warm = cold.pop(), False
+        elif cold:
+            offset, is_warm = cold[-1], False
+            del cold[-1]
         else:
             offset, is_warm = self._next, False
             self._next += rounded
@@ -71,6 +75,11 @@ class Arena:
         self._warm.clear()
         self.warm_bytes = 0
         return cooled
+
+
+def whole_pages(size_bytes: int) -> int:
+    """Return the size of the pages that so many bytes touch, from the start of one."""
+    return -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
 
 
 def rounded_bytes(size_bytes: int) -> int:

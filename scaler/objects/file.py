@@ -14,12 +14,12 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from scaler.errors import ObjectStoreFullError
 
 if TYPE_CHECKING:
-    import ctypes
+    import mmap
 
 FILE_BYTES: Final = 1 << 62
 _WRITE_BYTES: Final = 1 << 30
@@ -55,6 +55,8 @@ class SharedFile:
     def __init__(self, fd: int) -> None:
         """Take over `fd`, a copy of one that `open_shared_file` made."""
         self.fd = fd
+        self.is_forked = False
+        """This is a fork of the process that opened it."""
         _all_open.add(self)
 
     def check_open(self) -> None:
@@ -97,7 +99,7 @@ class SharedFile:
         while done < len(view):
             done += os.preadv(self.fd, [view[done : done + _WRITE_BYTES]], offset + done)
 
-    def map(self, offset: int, size_bytes: int, *, writable: bool = False) -> ctypes.Array[Any]:
+    def map(self, offset: int, size_bytes: int, *, writable: bool = False) -> mmap.mmap:
         """Map whole pages; see `mapping.map_file`."""
         from scaler.objects.mapping import map_file  # ctypes takes 8 ms
 
@@ -122,6 +124,7 @@ _all_open: weakref.WeakSet[SharedFile] = weakref.WeakSet()
 def _close_in_fork() -> None:
     """Close the copies that a fork has: it may go on reading what is mapped, and no more."""
     for file in list(_all_open):
+        file.is_forked = True
         file.close()
 
 

@@ -24,7 +24,7 @@ class StoredObject(msgspec.Struct, gc=False):
 
 
 class ObjectLedger:
-    """The books of one host. Not thread-safe: its store has the lock."""
+    """The books of one host. Not thread-safe: its store has the lock, and enters objects."""
 
     def __init__(self) -> None:
         """Start with nothing."""
@@ -32,15 +32,6 @@ class ObjectLedger:
         """By their homes, the one that was used longest ago first."""
         self.used_bytes = 0
         """Of those in memory."""
-
-    def hold(self, home: int, size_bytes: int, *, pins: bool) -> None:
-        """One more piece of an object is there; the first one enters it."""
-        entry = self.objects.get(home)
-        if entry is None:
-            entry = self.objects[home] = StoredObject(size_bytes)
-            self.used_bytes += size_bytes
-        entry.leases += 1
-        entry.pins += pins
 
     def drop(self, home: int, *, pins: bool) -> StoredObject | None:
         """A piece is gone; return the object if that was the last one: it is to be freed."""
@@ -71,6 +62,10 @@ class ObjectLedger:
             if is_here and not entry.pins and home not in mapped:
                 return home
         return None
+
+    def refuse(self, home: int) -> None:
+        """The disk did not take an object: it is not tried again."""
+        self.objects[home].is_refused = True
 
     def spill(self, home: int, place: Spilled, mapped: Mapping[int, object]) -> bool:
         """An object was copied to disk; return whether it is to be read from there from now on.

@@ -1,7 +1,9 @@
 """Mappings of the shared file that need no descriptor of their own.
 
 Those of the `mmap` module keep a copy of theirs (until CPython 3.13, `trackfd`): a thousand mapped
-results would be a thousand descriptors, and a fork would keep them all.
+results would be a thousand descriptors, and a fork would keep them all. So it maps memory without a
+file, and the file is put in its place. It unmaps that when the last who can read it is gone, and not
+before, as a finalizer of ours would.
 """
 
 from __future__ import annotations
@@ -9,10 +11,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import pickle
-import weakref
-from typing import Any
 
+_MAP_FIXED = 0x10
 _libc = ctypes.CDLL(None, use_errno=True)
 _mmap = getattr(_libc, "mmap64", _libc.mmap)
 _mmap.restype = ctypes.c_void_p
@@ -24,30 +24,23 @@ _mmap.argtypes = (
     ctypes.c_int,
     ctypes.c_int64,
 )
-_munmap = _libc.munmap
-_munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _FAILED = ctypes.c_void_p(-1).value
 
 
-def map_file(fd: int, offset: int, size_bytes: int, *, writable: bool = False) -> ctypes.Array[Any]:
-    """Map whole pages of a file; unmapped when the array, and all that looks at it, is gone.
+def map_file(fd: int, offset: int, size_bytes: int, *, writable: bool = False) -> mmap.mmap:
+    """Map whole pages of a file.
 
     Raises:
         OSError: there is no room in the address space of this process.
     """
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    address = _mmap(None, size_bytes, protection, mmap.MAP_SHARED, fd, offset)
-    if address == _FAILED:
+    mapping = mmap.mmap(-1, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, protection)
+    place = address_of(memoryview(mapping))
+    flags = mmap.MAP_SHARED | _MAP_FIXED
+    if _mmap(place, size_bytes, protection, flags, fd, offset) == _FAILED:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    mapping = (ctypes.c_ubyte * size_bytes).from_address(address)
-    weakref.finalize(mapping, _munmap, address, size_bytes).atexit = False
     return mapping
-
-
-def view_of(mapping: ctypes.Array[Any]) -> memoryview:
-    """Return a read-only view of bytes, whose slices keep the mapping."""
-    return pickle.PickleBuffer(memoryview(mapping).toreadonly()).raw()
 
 
 class _Buffer(ctypes.Structure):

@@ -26,8 +26,8 @@ class ObjectMemory:
         file: SharedFile,
         number: int,
         warm_bytes_max: int,
-        room: Room,
-        disk: SharedFile | None,
+        room: Room | None = None,
+        disk: SharedFile | None = None,
     ) -> None:
         """Use the memory of a host.
 
@@ -35,11 +35,11 @@ class ObjectMemory:
             file: the memory.
             number: of the range to write.
             warm_bytes_max: see `Arena`.
-            room: how much may be written.
+            room: how much may be written; `None`: as much as there is.
             disk: where spilled objects are; `None`: there are none.
         """
         self.file = file
-        self.room = room
+        self._room = room
         self.views = Views(file, disk)
         self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max)
         self._lock = Lock()
@@ -92,31 +92,31 @@ class ObjectMemory:
         Raises:
             ObjectStoreFullError: there is no room.
         """
-        found = self.views.find(buffer)
-        if found is None:
-            return self._write(buffer)
-        piece, offset = found
-        if buffer.nbytes == piece.size_bytes:
-            return piece
-        part = Piece(piece.home, offset, buffer.nbytes)
-        self._enter(part)
-        return part
+        return self.views.find(buffer) or self._write(buffer)
 
     def _enter(self, piece: Piece) -> None:
         """Note a piece that was just made."""
 
     def _write(self, buffer: memoryview) -> Piece:
-        self.room.reserve(buffer.nbytes, self.press)
-        with self._lock:
-            offset, _ = self._arena.take(buffer.nbytes)
+        if self._room is not None:
+            self._room.reserve(buffer.nbytes, self.press)
+        home, piece = -1, None
         try:
-            self.file.write(buffer, offset)
-        except BaseException:
-            self.free(offset)
+            with self._lock:
+                home, _ = self._arena.take(buffer.nbytes)
+            piece = Piece(home, buffer.nbytes)
+            self._enter(piece)
+            self.file.write(buffer, home)
+        except BaseException:  # Ctrl-C, too
+            piece = None  # a traceback that somebody keeps must not keep the object
+            if home >= 0:
+                self._give_up(home)
             raise
-        piece = Piece(offset, offset, buffer.nbytes)
-        self._enter(piece)
         return piece
+
+    def _give_up(self, home: int) -> None:
+        """Free an object that was not written; `_enter` may have been called, or not."""
+        self.free(home)
 
     def free(self, home: int) -> None:
         """Give the place of an object of this range back: nobody looks at it any more."""

@@ -6,7 +6,6 @@ store's; a writer looks at it before it writes, and waits while there is no room
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Callable
 from itertools import count
@@ -27,8 +26,7 @@ class Room:
     def __init__(self, file: SharedFile, limit_bytes: int) -> None:
         """Look at the first page of `file`, which `make_page` has made."""
         self.limit_bytes = limit_bytes
-        mapping = memoryview(file.map(0, PAGE_BYTES, writable=True))
-        self._words = pickle.PickleBuffer(mapping).raw().cast("Q")
+        self._words = memoryview(file.map(0, PAGE_BYTES, writable=True)).cast("Q")
 
     def used_bytes(self) -> int:
         """Return what the store knows to be in memory."""

@@ -13,16 +13,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
-from scaler.limits import STORE_SHARE, WARM_BYTES
-from scaler.objects.arena import PAGE_BYTES
-from scaler.objects.capacity import memory_bytes
-from scaler.objects.file import FILE_BYTES, SharedFile, open_shared_file
+from scaler.limits import WARM_BYTES
+from scaler.objects.arena import whole_pages
+from scaler.objects.file import FILE_BYTES, SharedFile
 from scaler.objects.ledger import ObjectLedger, StoredObject
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.room import Room, make_page
-from scaler.objects.spill import SpillFile, open_spill_file
+from scaler.objects.spill import SpillFile
 from scaler.objects.spiller import Spiller
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece, Spilled
 
@@ -44,10 +43,11 @@ class Holder(Enum):
 class _Lease(weakref.ref[Piece]):
     """A piece that is watched."""
 
-    __slots__ = ("holder", "home")
+    __slots__ = ("holder", "home", "telling")
 
     home: int
     holder: Holder
+    telling: weakref.ref[Piece]
 
 
 class ObjectStore(ObjectMemory):
@@ -71,71 +71,34 @@ class ObjectStore(ObjectMemory):
             ObjectStoreFullError: there is no memory at all.
         """
         make_page(file)
-        super().__init__(file, OWN, WARM_BYTES, Room(file, limit_bytes), disk)
+        self.room = Room(file, limit_bytes)
+        super().__init__(file, OWN, WARM_BYTES, self.room, disk)
+        self.disk = disk
         self._closing = weakref.finalize(self, _close_files, file, disk)
         self._closing.atexit = False  # threads may still read then
         self._ledger = ObjectLedger()
         self.objects: Mapping[int, StoredObject] = self._ledger.objects
         """By their homes. For the node's thread."""
-        self.disk = disk
-        self._spiller = None if disk is None else Spiller(self, SpillFile(disk))
         self.on_dropped: Callable[[], None] = lambda: None
         """Called once for all pieces that die before the next `collect`. On any thread, in
         finalizers, too."""
         self._leases: dict[int, _Lease] = {}
         self._dropped: deque[_Lease] = deque()
+        self._note: Callable[[Any], None] = self._dropped.append
         self._is_told = False
         self._table = Lock()
         self._producers: dict[int, Callable[[int, int], None]] = {}
         self._next_number = OWN + 1
-
-    # --- room -------------------------------------------------------------------------------
-
-    def press(self, size_bytes: int = 0) -> None:
-        """Have objects freed or spilled until there is room for so much. Does not wait."""
-        self.on_dropped()
-        if self._spiller is not None:
-            self._spiller.wake(max(0, self.room.limit_bytes - size_bytes))
-
-    def victim(self, target_bytes: int) -> Piece | None:
-        """Return an object to be spilled, `None` if no more than `target_bytes` are in memory."""
-        with self._table:
-            if self._ledger.used_bytes <= target_bytes:
-                return None
-            home = self._ledger.victim(self._mapped())
-            if home is None:
-                return None
-            piece = Piece(home, home, self.objects[home].size_bytes)
-            self._lease(piece, Holder.SPILL)  # it cannot be freed meanwhile
-            return piece
-
-    def _mapped(self) -> dict[int, None]:
-        return {piece.home: None for piece in self.views.pieces()}
-
-    def spilled(self, piece: Piece, place: Spilled | None) -> bool:
-        """A victim was copied to disk, or could not be; return whether the copy is used."""
-        with self._table:
-            if place is None:
-                self._ledger.objects[piece.home].is_refused = True
-                return False
-            is_used = self._ledger.spill(piece.home, place, self._mapped())
-            self.room.tell_used(self._ledger.used_bytes)
-            return is_used
+        self._spiller = None if disk is None else Spiller(self, SpillFile(disk))
 
     # --- leases -----------------------------------------------------------------------------
 
     def _enter(self, piece: Piece) -> None:
         self.lease((piece,))
 
-    def _open(self, piece: Piece, *, copy: bool) -> bytes | bytearray | memoryview:
-        with self._table:
-            entry = self._ledger.use(piece.home)
-            entry.pins += 1  # from now on it stays where it is
-        try:
-            return self.views.open(piece, entry.spilled, copy=copy)
-        finally:
-            with self._table:
-                entry.pins -= 1  # if it is mapped now, the table of views says so
+    def _give_up(self, home: int) -> None:
+        if home not in self.objects:  # otherwise it goes with its piece
+            self.free(home)
 
     def lease(self, pieces: Iterable[Piece], holder: Holder = Holder.ARGUMENT) -> None:
         """Watch pieces that have come to be here, of new objects and of those that are known.
@@ -155,66 +118,70 @@ class ObjectStore(ObjectMemory):
             self.press()
 
     def _lease(self, piece: Piece, holder: Holder) -> None:
-        self._ledger.hold(piece.home, piece.size_bytes, pins=holder is Holder.EXECUTOR)
-        lease = _Lease(piece, self._on_dead)
-        lease.home, lease.holder = piece.home, holder
-        self._leases[id(lease)] = lease
+        # The older of two weak references is told later. That the piece is gone is noted by a
+        # function of C: Ctrl-C, which is lost in a finalizer, costs the telling only.
+        telling = weakref.ref(piece, self._tell)
+        lease = _Lease(piece, self._note)
+        lease.home, lease.holder, lease.telling = piece.home, holder, telling
+        ledger, home, added_bytes = self._ledger, piece.home, 0
+        entry = ledger.objects.get(home)
+        if entry is None:
+            added_bytes = piece.size_bytes
+            entry = StoredObject(added_bytes)
+        key, pins = id(lease), int(holder is Holder.EXECUTOR)
+        # No call from here on: Ctrl-C, which comes with one, would leave the half of it.
+        entry.leases += 1
+        entry.pins += pins
+        ledger.objects[home] = entry
+        ledger.used_bytes += added_bytes
+        self._leases[key] = lease
 
-    def hold(self, home: int, holder: Holder) -> Piece:
-        """Return a piece of all of an object that is here."""
-        piece = Piece(home, home, self.objects[home].size_bytes)
+    def hold(self, home: int, holder: Holder = Holder.EXECUTOR) -> Piece:
+        """Return a piece of an object that is here."""
+        piece = Piece(home, self.objects[home].size_bytes)
         self.lease((piece,), holder)
         return piece
-
-    def place(self, piece: Piece) -> Piece:
-        """Return `piece` as an executor is told of it: where it is now. It must be pinned."""
-        entry = self.objects[piece.home]
-        if entry.spilled is None:
-            return piece
-        return Piece(piece.home, piece.offset, piece.size_bytes, entry.spilled)
 
     def share(self, body: Body, holder: Holder) -> Body:
         """Return the same value for another holder; the one that `body` is of may go."""
         if not body.objects:
             return body
-        pieces = [Piece(one.home, one.offset, one.size_bytes) for one in body.objects]
+        pieces = [Piece(one.home, one.size_bytes) for one in body.objects]
         self.lease(pieces, holder)
         return Body(body.payload, tuple(pieces))
 
-    def sizes(self) -> list[tuple[int, int]]:
-        """Return home and size of each object."""
-        with self._table:
-            return [(home, entry.size_bytes) for home, entry in self.objects.items()]
-
-    def holders(self) -> list[tuple[int, Holder]]:
-        """Return home and holder of each piece, and of each view that is open in this process."""
-        with self._table:
-            held = [(lease.home, lease.holder) for lease in self._leases.values() if lease()]
-        return held + [(piece.home, Holder.VIEW) for piece in self.views.pieces()]
-
-    def _on_dead(self, lease: weakref.ref[Piece]) -> None:
-        self._dropped.append(lease)  # type: ignore[arg-type]
-        if not self._is_told:
-            self._is_told = True
+    def _tell(self, _: weakref.ref[Piece]) -> None:
+        if self._is_told or self.file.is_forked:  # a fork, whose node is its parent's
+            return
+        self._is_told = True
+        try:
             self.on_dropped()
+        except BaseException:  # Ctrl-C: the next piece that dies tells
+            self._is_told = False
+            raise
 
     def collect(self) -> None:
         """Free the objects of which no piece is left. Not for finalizers."""
         self._is_told = False
-        dropped = self._dropped
-        freed: list[tuple[int, StoredObject]] = []
         with self._table:
-            for _ in range(len(dropped)):
-                lease = dropped.popleft()
-                del self._leases[id(lease)]
-                entry = self._ledger.drop(lease.home, pins=lease.holder is Holder.EXECUTOR)
-                if entry is not None:
-                    freed.append((lease.home, entry))
-            self.room.tell_used(self._ledger.used_bytes)
+            freed = self._strike_dropped()
         for home, entry in freed:
             self._free(home, entry.size_bytes)
             if entry.spilled is not None and self._spiller is not None:
                 self._spiller.free(entry.spilled)
+
+    def _strike_dropped(self) -> list[tuple[int, StoredObject]]:
+        """Return what nobody holds any more. Under the lock."""
+        dropped, freed = self._dropped, []
+        for _ in range(len(dropped)):
+            lease = dropped.popleft()
+            if self._leases.pop(id(lease), None) is None:
+                continue  # Ctrl-C came before it was counted
+            entry = self._ledger.drop(lease.home, pins=lease.holder is Holder.EXECUTOR)
+            if entry is not None:
+                freed.append((lease.home, entry))
+        self.room.tell_used(self._ledger.used_bytes)
+        return freed
 
     def _free(self, home: int, size_bytes: int) -> None:
         number = home >> RANGE_SHIFT
@@ -223,7 +190,64 @@ class ObjectStore(ObjectMemory):
         elif (producer := self._producers.get(number)) is not None:
             producer(home, size_bytes)
         else:
-            self.file.punch(home, size_bytes)
+            self.file.punch(home, whole_pages(size_bytes))
+
+    def sizes(self) -> list[tuple[int, StoredObject]]:
+        """Return each object, by its home."""
+        with self._table:
+            return list(self.objects.items())
+
+    def holders(self) -> list[tuple[int, Holder]]:
+        """Return home and holder of each piece, and of each view that is open in this process."""
+        with self._table:
+            held = [(lease.home, lease.holder) for lease in self._leases.values() if lease()]
+        return held + [(home, Holder.VIEW) for home in self.views.homes()]
+
+    # --- room -------------------------------------------------------------------------------
+
+    def press(self, size_bytes: int = 0) -> None:
+        """Have objects freed or spilled until there is room for so much. Does not wait."""
+        self.on_dropped()
+        if self._spiller is not None:
+            self._spiller.wake(max(0, self.room.limit_bytes - size_bytes))
+
+    def victim(self, target_bytes: int) -> Piece | None:
+        """Return an object to be spilled, `None` if no more than `target_bytes` are in memory."""
+        with self._table:
+            if self._ledger.used_bytes <= target_bytes:
+                return None
+            home = self._ledger.victim(dict.fromkeys(self.views.homes()))
+            if home is None:
+                return None
+            piece = Piece(home, self.objects[home].size_bytes)
+            self._lease(piece, Holder.SPILL)  # it cannot be freed meanwhile
+            return piece
+
+    def spilled(self, piece: Piece, place: Spilled | None) -> bool:
+        """A victim was copied to disk, or could not be; return whether the copy is used."""
+        with self._table:
+            if place is None:
+                self._ledger.refuse(piece.home)
+                return False
+            mapped = dict.fromkeys(self.views.homes())
+            is_used = self._ledger.spill(piece.home, place, mapped)
+            self.room.tell_used(self._ledger.used_bytes)
+            return is_used
+
+    def place(self, piece: Piece) -> Piece:
+        """Return `piece` as an executor is told of it: where it is now. It must be pinned."""
+        spilled = self.objects[piece.home].spilled
+        return piece if spilled is None else Piece(piece.home, piece.size_bytes, spilled)
+
+    def _open(self, piece: Piece, *, copy: bool) -> bytes | bytearray | memoryview:
+        with self._table:
+            entry = self._ledger.use(piece.home)
+            entry.pins += 1  # from now on it stays where it is
+        try:
+            return self.views.open(piece, entry.spilled, copy=copy)
+        finally:
+            with self._table:
+                entry.pins -= 1  # if it is mapped now, the table of views says so
 
     # --- processes that write ---------------------------------------------------------------
 
@@ -251,7 +275,7 @@ class ObjectStore(ObjectMemory):
         for home, size_bytes in [*kept, ((number + 1) << RANGE_SHIFT, 0)]:
             if home > first:
                 self.file.punch(first, home - first)
-            first = home + -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
+            first = home + whole_pages(size_bytes)
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -259,33 +283,30 @@ class ObjectStore(ObjectMemory):
         """Take no more; what is left can be read as long as somebody holds it. Twice is fine."""
         if self._spiller is not None:
             self._spiller.close()
+        self.on_dropped = self._collect_late
         self.collect()
         self.cool()
         self.room.close()
         if not self.objects:
             self._closing()
 
+    def _collect_late(self) -> None:
+        """Free what dies after the end, where it dies: the node's thread is gone.
 
-def open_store(limit_bytes: int | None, spill_directory: str | None) -> ObjectStore:
-    """Make the store of a host.
-
-    Args:
-        limit_bytes: memory that objects may take; `None`: `limits.STORE_SHARE` of what there is.
-        spill_directory: where they go then; `None`: where temporary files are.
-
-    Raises:
-        OSError: there is no place to spill, or no descriptor left.
-        ObjectStoreFullError: there is no memory at all.
-    """
-    file = open_shared_file()
-    try:
-        disk = open_spill_file(spill_directory)
-    except BaseException:
-        file.close()
-        raise
-    if limit_bytes is None:
-        limit_bytes = int(STORE_SHARE * memory_bytes())
-    return ObjectStore(file, disk, limit_bytes)
+        This is a finalizer, perhaps of a thread that is here already: it waits for no lock, and
+        what it leaves goes with the next piece, or with the file.
+        """
+        self._is_told = False
+        if not self._table.acquire(blocking=False):
+            return
+        try:
+            freed = self._strike_dropped()
+        finally:
+            self._table.release()
+        for home, entry in freed:
+            self.file.punch(home, whole_pages(entry.size_bytes))
+        if not self.objects:
+            self._closing()
 
 
 def _close_files(file: SharedFile, disk: SharedFile | None) -> None:

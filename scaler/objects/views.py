@@ -7,16 +7,22 @@ reference to the mapping is enough to notice that; https://docs.python.org/3/c-a
 
 from __future__ import annotations
 
+import mmap
 import weakref
 import zlib
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple
 
-from scaler.objects.arena import PAGE_BYTES
 from scaler.objects.file import SharedFile
 from scaler.protocol.objects import Piece, Spilled
 
 MAP_BYTES: Final = 1 << 20
 """Smaller pieces are read: for 100 KB that takes a third of the time of a mapping."""
+
+_CHUNK_BYTES: Final = 1 << 20
+
+MAPPINGS_MAX: Final = 1 << 14
+"""As many are made at a time, of the 65,530 that Linux allows a process; then there are copies."""
 
 
 class SpillError(OSError):
@@ -26,7 +32,7 @@ class SpillError(OSError):
 class _View(NamedTuple):
     piece: Piece
     address: int
-    mapping: weakref.ref[Any]
+    mapping: weakref.ref[mmap.mmap]
 
 
 class Views:
@@ -43,79 +49,81 @@ class Views:
     ) -> bytes | bytearray | memoryview:
         """Return the bytes of `piece`: a copy of a small one, a read-only view of a large one.
 
+        Where there are too many views already it is a copy, too.
+
         Args:
             piece: held until the view is gone.
-            place: where on disk its object is; `None`: in memory.
+            place: where on disk it is; `None`: in memory.
             copy: return a `bytearray`.
 
         Raises:
-            OSError: the memory was closed in this process, or has no room to be mapped here.
-            SpillError: what is on disk is not what was written.
+            OSError: the memory was closed in this process, or what is on disk is damaged.
         """
         self._file.check_open()
         if place is not None:
-            return self._open_spilled(piece, place, copy)
+            assert self._disk is not None
+            _check(self._disk, place)
+        file = self._file if place is None or self._disk is None else self._disk
+        offset = piece.home if place is None else place.offset
         if copy:
-            buffer = bytearray(piece.size_bytes)
-            self._file.read_into(buffer, piece.offset)
-            return buffer
+            return _copied(file, offset, piece.size_bytes)
         if piece.size_bytes < MAP_BYTES:
-            return self._file.read(piece.offset, piece.size_bytes)
-        start = piece.offset % PAGE_BYTES
-        size = start + piece.size_bytes
-        return self._watched(piece, self._file.map(piece.offset - start, size), start)
+            return file.read(offset, piece.size_bytes)
+        if len(self._views) >= MAPPINGS_MAX:
+            return memoryview(_copied(file, offset, piece.size_bytes)).toreadonly()
+        try:
+            mapping = file.map(offset, piece.size_bytes)
+        except OSError:  # this process has no room for it, or too many mappings of its own
+            return memoryview(_copied(file, offset, piece.size_bytes)).toreadonly()
+        return self._watched(piece, mapping)
 
-    def _open_spilled(
-        self, piece: Piece, place: Spilled, copy: bool
-    ) -> bytes | bytearray | memoryview:
-        assert self._disk is not None
-        mapping = self._disk.map(place.offset, place.size_bytes)
-        if zlib.crc32(mapping) != place.checksum:
-            raise SpillError(
-                f"an object of {place.size_bytes} bytes was spilled to disk and came back damaged"
-            )
-        start = piece.offset - piece.home
-        if not copy and piece.size_bytes >= MAP_BYTES:
-            return self._watched(piece, mapping, start)
-        with memoryview(mapping) as all_of_it:
-            part = all_of_it[start : start + piece.size_bytes]
-            return bytearray(part) if copy else bytes(part)
+    def _watched(self, piece: Piece, mapping: mmap.mmap) -> memoryview:
+        from scaler.objects.mapping import address_of  # ctypes takes 8 ms
 
-    def _watched(self, piece: Piece, mapping: Any, start: int) -> memoryview:
-        """Return the view of a mapping that begins with the piece at `start`."""
-        from scaler.objects.mapping import address_of, view_of
-
-        view = view_of(mapping)[start : start + piece.size_bytes]
+        view = memoryview(mapping)
         key = id(mapping)
-        watched = weakref.ref(mapping, lambda _: self._views.pop(key, None))
+        # Forgotten by functions of C: an interrupt, which is lost in a finalizer, would keep it.
+        watched = weakref.ref(mapping, partial(self._views.pop, key))
         self._views[key] = _View(piece, address_of(view), watched)
         return view
 
-    def find(self, buffer: memoryview) -> tuple[Piece, int] | None:
-        """Find a read-only buffer within the views that are open here.
-
-        Returns:
-            The piece it is most of, and the offset of its first byte in the file. A small part of
-            a large object is not found: it would keep all of it.
-        """
-        size = buffer.nbytes
-        if not self._views or size < MAP_BYTES or not buffer.readonly:
+    def find(self, buffer: memoryview) -> Piece | None:
+        """Return the piece that a read-only buffer is all of, if it is open here."""
+        if not self._views or buffer.nbytes < MAP_BYTES or not buffer.readonly:
             return None
         from scaler.objects.mapping import address_of
 
         address = address_of(buffer)
         for piece, start, mapping in list(self._views.values()):
-            within = address - start
-            if within < 0 or within + size > piece.size_bytes or 2 * size < piece.size_bytes:
-                continue
-            if mapping() is not None:
-                return piece, piece.offset + within
+            is_it = address == start and buffer.nbytes == piece.size_bytes
+            if is_it and mapping() is not None:
+                return piece
         return None
 
-    def pieces(self) -> list[Piece]:
+    def homes(self) -> list[int]:
         """Return what is mapped now, once for each mapping."""
-        return [view.piece for view in list(self._views.values())]
+        return [view.piece.home for view in list(self._views.values())]
 
     def __len__(self) -> int:
         """Return how many mappings there are."""
         return len(self._views)
+
+
+def _copied(file: SharedFile, offset: int, size_bytes: int) -> bytearray:
+    buffer = bytearray(size_bytes)
+    file.read_into(buffer, offset)
+    return buffer
+
+
+def _check(disk: SharedFile, place: Spilled) -> None:
+    """Raise if a spilled object is damaged.
+
+    Raises:
+        SpillError: it is.
+    """
+    checksum, size = 0, place.size_bytes
+    for done in range(0, size, _CHUNK_BYTES):
+        chunk = disk.read(place.offset + done, min(_CHUNK_BYTES, size - done))
+        checksum = zlib.crc32(chunk, checksum)
+    if checksum != place.checksum:
+        raise SpillError(f"an object of {size} bytes was spilled to disk and came back damaged")

@@ -27,16 +27,14 @@ class Spilled(Message, frozen=True, gc=False, array_like=True):
 
 
 class Piece(Message, frozen=True, array_like=True, weakref=True):
-    """Bytes of an object in the shared memory of this host.
+    """An object in the shared memory of this host.
 
     In the process of the store the life of these instances is the life of the object: a task, a
     row, a reference and a mapped view hold one, and when the last is gone the object is freed.
     """
 
     home: int
-    """Offset of the object: its name."""
-    offset: int
-    """Offset of these bytes, within the object."""
+    """Where it is: its name."""
     size_bytes: int
     spilled: Spilled | None = None
     """For an executor: the object is on disk. In the store's process the store knows."""

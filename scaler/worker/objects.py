@@ -66,7 +66,7 @@ class PortObjects:
             return task
         hold, place = self.store.hold, self.store.place
         homes = dict.fromkeys(piece.home for piece in pieces)
-        self._sent[ordinal] = [hold(home, Holder.EXECUTOR) for home in homes]
+        self._sent[ordinal] = [hold(home) for home in homes]
         if all(place(piece) is piece for piece in pieces):
             return task
         inputs = [Body(body.payload, tuple(map(place, body.objects))) for body in bodies]
@@ -84,7 +84,7 @@ class PortObjects:
         if frame.row.objects:
             self.store.lease(frame.row.objects, Holder.RESULT)
         for home in frame.kept:
-            self._kept[home] = self.store.hold(home, Holder.EXECUTOR)
+            self._kept[home] = self.store.hold(home)
         for home in frame.dropped:
             del self._kept[home]
         self._sent.pop(frame.row.ordinal, None)

@@ -1,0 +1,90 @@
+"""Arguments in shared memory that an executor keeps after their task."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from typing import Any
+
+import pytest
+
+from scaler import Client, WorkerDiedError
+
+pytestmark = pytest.mark.usefixtures("by_value")
+BOUND_S = 20.0
+LARGE = 1 << 21
+
+
+class Column:
+    """Hands its memory out as numpy does."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = memoryview(data)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return Column, (pickle.PickleBuffer(self.data),)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+def column(size: int = LARGE, value: int = 1) -> Column:
+    return Column(bytes([value]) * size)
+
+
+def identity(value: Any) -> Any:
+    return value
+
+
+def is_filled(value: Column, with_byte: int) -> bool:
+    return value.data == bytes([with_byte]) * len(value)
+
+
+def dies(value: Any) -> None:
+    os._exit(3)
+
+
+def test_what_an_executor_keeps_stays_readable_and_is_let_go(until):
+    def keep(value: Column) -> None:
+        sys.kept = value  # type: ignore[attr-defined]
+
+    def look() -> bool:
+        kept = sys.kept  # type: ignore[attr-defined]
+        return bool(kept.data == bytes([6]) * len(kept))
+
+    def let_go() -> None:
+        del sys.kept  # type: ignore[attr-defined]
+
+    with Client(workers=1) as client:
+        objects = client.cluster.objects.objects
+        client.submit(keep, column(LARGE, 6)).result(BOUND_S)
+        (home,) = objects
+        for number in range(10):  # what would be written over it
+            client.submit(identity, column(LARGE, number)).result(BOUND_S)
+            assert client.submit(look).result(BOUND_S)
+        until(lambda: list(objects) == [home])
+        client.submit(let_go).result(BOUND_S)
+        until(lambda: not objects)
+
+
+def test_what_an_executor_kept_can_be_its_result_and_goes_with_it(until):
+    def keep(value: Column) -> None:
+        sys.kept = value  # type: ignore[attr-defined]
+
+    def give() -> Column:
+        kept: Column = sys.__dict__.pop("kept")
+        return kept
+
+    with Client(workers=1) as client:
+        objects = client.cluster.objects.objects
+        client.submit(keep, column(LARGE, 6)).result(BOUND_S)
+        (home,) = objects
+        given = client.submit(give).result(BOUND_S)
+        assert list(objects) == [home]
+        assert is_filled(given, 6)
+        client.submit(keep, given).result(BOUND_S)
+        del given
+        with pytest.raises(WorkerDiedError):
+            client.options(max_attempts=1).submit(dies, None).result(BOUND_S)
+        until(lambda: not objects)
