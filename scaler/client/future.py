@@ -141,7 +141,9 @@ class ScalerFuture(LazyFuture[T]):
                 self._opener = me
             self._result, self._exception = open_row(row, self.name, self._session.objects)
             with LOCK:
-                self._drop_payload(row, keep=self._is_input or row.status is not _SUCCEEDED)
+                # What cannot be opened here may be in the executor of a task that needs it.
+                keep = self._is_input or self._exception is not None
+                self._drop_payload(row, keep=keep and self._state == FINISHED)
             if self._state != FINISHED:  # given up meanwhile
                 self._result = self._exception = None
         finally:
@@ -224,8 +226,8 @@ class ScalerFuture(LazyFuture[T]):
                 self._state = CANCELLED_AND_NOTIFIED
                 self.cancel_outcome = CancelOutcome.RELEASED
                 self._result = self._exception = None
-                if self._row is not None:
-                    self._drop_payload(self._row)
+                if (row := self._row or self._ran) is not None:  # kept, if a task needed it
+                    self._drop_payload(row)
             return self.cancelled()
 
     # Changes of state, by the client. Each tells callbacks and waiters once, and returns whether it

@@ -343,6 +343,33 @@ def test_large_payloads_are_dropped_once_opened(session):
     assert future.profiling_info().run_s == 2.5
 
 
+def test_what_was_kept_for_a_task_is_dropped_when_the_future_is_given_up(session):
+    future = session.future()
+    future._is_input = True
+    future.set_result_ready(session.row("x" * 5000))
+    assert len(future.result()) == 5000
+    assert len(future._ran.payload) > 5000
+    assert future.cancel() is True
+    assert future._ran.payload == b""
+
+
+def test_a_future_that_is_given_up_while_it_is_opened_drops_what_was_kept(session, monkeypatch):
+    from scaler.client import rows as module
+
+    def load_and_cancel(payload: bytes) -> Any:
+        future.cancel()
+        return pickle.loads(payload)
+
+    future = session.future()
+    future._is_input = True
+    future.set_result_ready(session.row("x" * 5000))
+    monkeypatch.setattr(module, "load_value", load_and_cancel)
+    with pytest.raises(CancelledError):
+        future.result()
+    assert future._ran.payload == b""
+    assert future._result is None
+
+
 def test_a_value_may_ask_its_own_future_while_it_is_opened(session, monkeypatch):
     from scaler.client import rows as module
 

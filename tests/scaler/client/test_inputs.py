@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import msgspec
 import pytest
 
 from scaler.client.future import CancelOutcome
@@ -96,6 +97,16 @@ def test_a_large_value_that_was_opened_travels_itself_and_a_later_one_stays_pick
     pending.set_result_ready(row)
     assert pending.result() == ["y" * 1_000]
     assert input_row(pending) == row, "somebody needs it"
+
+
+def test_a_large_value_that_cannot_be_opened_here_stays_pickled_for_a_task_that_needs_it(session):
+    future = session.future()
+    row = msgspec.structs.replace(session.row("value"), payload=b"\x80\x05" + bytes(1_000))
+    future.set_result_ready(row)
+    assert isinstance(future.exception(), SerializationError)
+    _, _, needs = dumped(session.objects, dump_arguments, (future,), {})
+    assert needs == (future,)
+    assert input_row(future) == row
 
 
 def test_futures_of_other_clients_are_refused(session):
