@@ -19,9 +19,11 @@ from scaler.client.future_manager import ClientFutureManager, CloseManager
 from scaler.client.submissions import Submission, Submissions
 from scaler.errors import ClientBusyError, ClientClosedError
 from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLOSE_GRACE_S, CLOSE_TIMEOUT_S
+from scaler.objects.store import ObjectStore
 from scaler.protocol.tasks import CLIENT_SHIFT, DEFAULT_POLICY, Function, Task, TaskOutput
+from tests.simulation.arguments import Arguments
 from tests.simulation.plans import Cancel, TaskPlan
-from tests.simulation.truth import is_stuck
+from tests.simulation.runs import is_stuck
 from tests.simulation.verdicts import check_cancel
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class SimClient:
         self.number = number
         self.node = node
         self.cancel_finished = options.cancel_finished
-        self.objects = world.objects
+        self.objects: ObjectStore = world.memory.store
         self.credit = Credit(options.credit_tasks, CLIENT_BYTES)
         self.submissions = Submissions()
         self.open: dict[int, tuple[ScalerFuture, int]] = {}
@@ -129,9 +131,10 @@ class SimClient:
         self._submitted += 1
         task_id = self.number << CLIENT_SHIFT | self._submitted
         future = ScalerFuture(task_id, self, self.world.sim.now())
-        needs = tuple([self.futures[need] for need in plan.needs if need in self.futures])
+        arguments = Arguments(self, plan)
+        needs = arguments.needs
         needed = tuple([need.task_id for need in needs])
-        self.world.truth.submitted(plan, place, task_id, needed)
+        self.world.truth.submitted(plan, place, task_id, needed, tuple(arguments.names))
         self.futures[place] = future
         if plan.watched:
             future.add_waiter(Told(self))
@@ -142,7 +145,8 @@ class SimClient:
         chunked = plan.items > 0
         for need in needs:
             need._is_input = True
-        task = Task(task_id, function.function_id, payload, chunked, policy=policy, needs=needed)
+        objects = tuple(arguments.pieces)
+        task = Task(task_id, function.function_id, payload, chunked, 1, policy, needed, (), objects)
         self.submissions.waiting.append(Submission(future, function, task, needs))
         self.submissions.announce(self.manager)
 
@@ -243,6 +247,15 @@ class SimClient:
             self.gone = True
             self._want_all_stopped(at_once=True)
             self.node.crash()
+            self.forget()
+
+    def forget(self) -> None:
+        """The user lets all go: futures, and what was to be submitted."""
+        self.futures.clear()
+        self.calls.clear()
+        self.open.clear()
+        self.submissions.waiting.clear()
+        self._callbacks.clear()
 
     def _want_all_stopped(self, *, at_once: bool = False) -> None:
         for task_id in self._own_tasks():

@@ -33,11 +33,18 @@ class SimExecutor(SimProcess):
             if task.function_id not in self._functions:
                 self._truth.fail("functions", f"{task.task_id} was sent before its function")
             self._last_ordinal = ordinal
-            self._bodies[ordinal] = task
+            self._bodies[ordinal] = self.objects.sent(task)
         if len(self._bodies) > PREFETCH_TASKS:
             self._truth.fail("capacity", f"{len(self._bodies)} tasks wait at {self}")
         for function_id in forgotten:
             self._functions.pop(function_id, None)
+        self._wake()
+
+    def _tell_freed(self) -> None:
+        self.objects.told()
+        self._wake()
+
+    def _wake(self) -> None:
         if self.stage is Stage.IDLE and self._step is None:
             self._after(self._delay_s(), self._claim)
 
@@ -82,4 +89,6 @@ class SimExecutor(SimProcess):
         self._sim.after(self._host.kill_delay_s(), self._killed)
 
     def close(self) -> None:
-        self.is_closed = True
+        if not self.is_closed:
+            self.is_closed = True
+            self.objects.port.close()

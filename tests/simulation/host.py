@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import ActorRef, LaunchError, LocalMessage
 from tests.simulation.executor import SimExecutor
+from tests.simulation.memory import Memory
 from tests.simulation.plans import Options
 from tests.simulation.process import SimProcess
 from tests.simulation.truth import Truth
@@ -23,11 +24,14 @@ _RELAUNCH_S = 0.05
 class SimHost:
     """Where executors live: one launcher, one node whose thread reads their pipes."""
 
-    def __init__(self, sim: Simulation, node: SimulatedNode, options: Options, truth: Truth):
+    def __init__(
+        self, sim: Simulation, node: SimulatedNode, options: Options, memory: Memory
+    ) -> None:
         self.sim = sim
         self.node = node
         self.options = options
-        self.truth = truth
+        self.memory = memory
+        self.truth: Truth = memory.truth
         self.executors: list[SimExecutor] = []
         """Those that live or are not yet reaped."""
         self.failing: dict[str, int] = {}

@@ -44,6 +44,15 @@ SOMETIMES = (
     "tasks came back",
     "a task began with results of others",
     "a result had ended before it was needed",
+    # What becomes of what is large.
+    "a task began with objects",
+    "a task passed an object on",
+    "a user gave an object again",
+    "an object was written in vain",
+    "an executor keeps an object",
+    "an executor lets an object go",
+    "an executor hears at once of what was freed",
+    "a value has objects",
     # What cancels are answered with.
     "confirm: canceled",
     "confirm: not found",

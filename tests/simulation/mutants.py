@@ -11,5 +11,14 @@ from tests.simulation.planted.inputs import INPUTS
 from tests.simulation.planted.limits import LIMITS
 from tests.simulation.planted.losses import LOSSES
 from tests.simulation.planted.mutant import Mutant
+from tests.simulation.planted.objects import OBJECTS
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*CANCELS, *BOOKS, *LOSSES, *LIMITS, *INPUTS, *GROUND)
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    *CANCELS,
+    *BOOKS,
+    *LOSSES,
+    *LIMITS,
+    *INPUTS,
+    *OBJECTS,
+    *GROUND,
+)

@@ -10,7 +10,7 @@ from scaler.errors import SerializationError
 from scaler.protocol.tasks import RowStatus
 from scaler.serialization.exceptions import dump_exception
 from tests.simulation.plans import Ending
-from tests.simulation.truth import Run
+from tests.simulation.runs import Run
 
 GARBAGE = b"\x80\x05."
 """A pickle that does not open."""
@@ -28,11 +28,12 @@ def of(run: Run, status: RowStatus) -> bytes:
         return _error(run.ending)
     if run.ending is Ending.BAD_VALUE_HERE:
         return GARBAGE
-    return pickle.dumps(value_of(run), 5)
+    large = [pickle.PickleBuffer(name) for name in run.names]
+    return pickle.dumps((*value_of(run), *large), 5, buffer_callback=lambda _: None)
 
 
 def value_of(run: Run) -> Any:
-    """Return what a run returns, and no other run does."""
+    """Return what a run returns, and no other run does; what is large comes after it."""
     return (run.task_id, run.number)
 
 

@@ -106,6 +106,15 @@ class TaskPlan(Plan, frozen=True, kw_only=True):
     items: int = 0
     """Above 0: it is a chunk of so many."""
     payload_bytes: int = 10
+    argument_bytes: tuple[int, ...] = ()
+    """Its large arguments."""
+    result_bytes: int = 0
+    """It returns something as large; 0: nothing large."""
+    passes: bool = False
+    """It returns those of its arguments that are mapped, in place of that."""
+    keeps: int = 0
+    """It leaves its arguments behind, and they go at the end of the so manieth task after it in
+    its executor; -1: never."""
     rss_bytes: int = 0
     """Its executor's memory grows to this."""
     leaks: bool = False

@@ -17,8 +17,8 @@ from scaler.protocol.tasks import RowStatus, Task, TaskOutput, TaskRow
 from scaler.worker.port import ExecutorExited, ExecutorUp
 from tests.simulation import payloads
 from tests.simulation.plans import FAILS, FINAL, Ending, Style
+from tests.simulation.runs import How, Run
 from tests.simulation.steps import Steps
-from tests.simulation.truth import How, Run
 
 if TYPE_CHECKING:
     from tests.simulation.host import SimHost
@@ -85,6 +85,7 @@ class SimProcess(Steps):
 
     def _claim(self) -> None:
         """Read the next token, if there is one: from now on nobody takes that task back."""
+        self.objects.hear()
         if not self._bodies:
             self.stage = Stage.IDLE
             return
@@ -104,6 +105,7 @@ class SimProcess(Steps):
         self._begun += 1
         self._truth.check_recycled(self, self._begun)
         run = self._run = self._truth.begin(self, ordinal, self._task)
+        self.objects.begin(run, self._task, self._truth.names_for(run.task_id))
         self.stage = Stage.RUNNING
         for _ in range(run.plan.prints):
             self._write(TaskOutput(run.task_id, "stdout", f"{run.task_id}\n"))
@@ -135,6 +137,7 @@ class SimProcess(Steps):
         run, task = self._run, self._task
         assert run is not None
         assert task is not None
+        objects = self.objects.write(run) if status is RowStatus.SUCCEEDED else ()
         run.payload = payloads.of(run, status)
         row = TaskRow(
             ordinal=self._running,
@@ -150,6 +153,7 @@ class SimProcess(Steps):
             attempt=task.attempt,
             unclean=unclean,
             final=status is RowStatus.FAILED and run.ending in FINAL,
+            objects=objects,
         )
         if self._host.stalls():
             self._after(self._delay_s(), lambda: self._answer(row, how))
@@ -160,7 +164,7 @@ class SimProcess(Steps):
         assert self._run is not None
         self._truth.end(self._run, how)
         self._ended = row.ordinal
-        self._write(row)
+        self._write(self.objects.frame(row))
         if row.unclean:
             self._run.left_behind = True
             self.stage = Stage.SPOILED
@@ -203,6 +207,7 @@ class SimProcess(Steps):
         self._answered, self._armed = self._running, 0
         self.stage = Stage.STOPPING
         run.interrupted = True
+        self.objects.write_in_vain(run)
         if style is Style.HANGS:
             self._cancel_step()
         elif style in (Style.UNWINDS_SLOWLY, Style.RETURNS, Style.RAISES):
@@ -239,6 +244,8 @@ class SimProcess(Steps):
         if self.stage is not Stage.DEAD:
             self._truth.die(self, self._run, How.LOST)
             self.stage = Stage.DEAD
+        self.objects.end()
+        self.objects.port.close()
 
     @property
     def is_alive(self) -> bool:
@@ -288,6 +295,7 @@ class SimProcess(Steps):
             how = How.TOO_LARGE  # that is why its worker says it died
         self._truth.die(self, self._run, how)
         self.stage = Stage.DEAD
+        self.objects.end()
         gone = ExecutorExited(self.number, cause, code, signal, blameless=how is How.LOST)
         self._host.node.after(self._host.kill_delay_s(), self._reaped, gone)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import DeadLetterReason
 from scaler.errors import ClusterBrokenError
+from tests.simulation.leases import check_dropped, objects_left
 
 if TYPE_CHECKING:
     from actors.testkit.simulation import SimulatedNode
@@ -26,6 +27,7 @@ def check_idle(world: World) -> None:
         if node.alive:
             _look_at_node(node, left)
     left["answers that nobody had asked for"] = _late_answers(world)
+    left.update(objects_left(world))
     left = {what: found for what, found in left.items() if found}
     if left:
         world.truth.fail("rest", f"left at rest: {left}")
@@ -68,6 +70,7 @@ def check_stopped(world: World) -> None:
     alive = [executor for executor in world.truth.alive.values() if executor.is_alive]
     if alive:
         world.truth.fail("orphans", f"{alive} outlive their workers")
+    check_dropped(world)
 
 
 def _look_at_scheduler(world: World, left: dict[str, object]) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors import LocalMessage
+from scaler.protocol.executor import RowFrame
 from scaler.protocol.tasks import TaskOutput, TaskRow
 from scaler.worker.port import ExecutorPrinted, ExecutorRows, ExecutorUp
+from tests.simulation.objects import SimObjects
 from tests.simulation.truth import Truth
 
 if TYPE_CHECKING:
@@ -35,10 +37,15 @@ class Steps:
         self._step_due_s = 0.0
         self._step_does: Callable[[], None] = self._cancel_step
         self._frozen_until_s = 0.0
-        self._pipe: list[ExecutorUp | TaskRow | TaskOutput] = []
+        self._pipe: list[ExecutorUp | RowFrame | TaskOutput] = []
         self._is_read = False
         """Somebody is on the way to read what is in the pipe."""
         self._is_known_up = False
+        self.objects = SimObjects(host.memory, worker, self._tell_freed)
+
+    def _tell_freed(self) -> None:
+        """Much was freed: have the process hear of it, also if it waits for a task."""
+        raise NotImplementedError
 
     def _after(self, delay_s: float, step: Callable[[], None]) -> None:
         """Take `step` next, unless something else happens before."""
@@ -69,7 +76,7 @@ class Steps:
 
     # --- the pipe of answers ----------------------------------------------------------------
 
-    def _write(self, frame: ExecutorUp | TaskRow | TaskOutput) -> None:
+    def _write(self, frame: ExecutorUp | RowFrame | TaskOutput) -> None:
         self._pipe.append(frame)
         if not self._is_read:
             self._is_read = True
@@ -82,7 +89,8 @@ class Steps:
         if self.is_closed:
             return
         group: list[Any] = []
-        for frame in frames:
+        for one in frames:
+            frame = self.objects.read(one) if isinstance(one, RowFrame) else one
             if group and type(frame) is not type(group[0]):
                 self._pass_on(group)
                 group = []

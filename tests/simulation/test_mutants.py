@@ -14,6 +14,8 @@ from tests.simulation.planted.mutant import Mutant
 from tests.simulation.planting import Verdict, edited, plant, search
 from tests.simulation.runner import run_seed
 
+pytestmark = pytest.mark.timeout(300)  # an interpreter for each bug, all in one fixture
+
 NAMES = [mutant.name for mutant in MUTANTS]
 KILLERS = killers()
 SEEDS = sorted(dict.fromkeys(killer.seed for killer in KILLERS))

@@ -9,30 +9,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from enum import Enum
 from typing import TYPE_CHECKING, NoReturn
 
 from actors.testkit.simulation import InvariantError
 from scaler.limits import BLAMELESS_LOSSES, EXECUTOR_VAIN_DEATHS, MEMORY_CHECK_S
 from scaler.protocol.tasks import RowStatus, Task, TaskRow
-from tests.simulation.plans import FINAL, Ending, Style, TaskPlan
+from tests.simulation.plans import FINAL, Style, TaskPlan
+from tests.simulation.runs import How, Run, TaskTruth, is_stuck
 
 if TYPE_CHECKING:
     from tests.simulation.executor import SimExecutor
     from tests.simulation.process import SimProcess
-
-
-class How(Enum):
-    """How a run ended."""
-
-    VALUE = "returned"
-    RAISED = "raised"
-    INTERRUPTED = "unwound"
-    DIED = "ended its process"
-    CRASHED = "process was killed by something else"
-    KILLED = "killed by its worker"
-    TOO_LARGE = "killed over the memory limit"
-    LOST = "process went with its launcher"
 
 
 ENDED = (How.VALUE, How.RAISED, How.INTERRUPTED)
@@ -51,121 +38,6 @@ _TRULY = {
     RowStatus.LOST: (How.LOST, How.TOO_LARGE),
 }
 """What must have happened to an attempt of which a row tells."""
-
-
-class Run:
-    """One start of a task."""
-
-    __slots__ = (
-        "attempt",
-        "began_s",
-        "ended_s",
-        "ending",
-        "how",
-        "interrupted",
-        "left_behind",
-        "number",
-        "payload",
-        "plan",
-        "stuck_s",
-        "task_id",
-        "worker",
-    )
-
-    def __init__(
-        self, plan: TaskPlan, task_id: int, number: int, attempt: int, worker: str, now_s: float
-    ) -> None:
-        self.plan = plan
-        self.attempt = attempt
-        self.task_id = task_id
-        self.number = number
-        """From 1 for each task."""
-        self.worker = worker
-        self.began_s = now_s
-        self.ended_s = math.inf
-        self.ending: Ending = plan.ending(number)
-        self.how: How | None = None
-        self.interrupted = False
-        self.payload = b""
-        """What it returned, pickled."""
-        self.stuck_s = math.inf
-        """Since when its process should be dead, and hangs in the kernel: it runs no code."""
-        self.left_behind = False
-        """It has unwound, but a thread or a process of it still runs."""
-
-    def __repr__(self) -> str:
-        how = "runs" if self.how is None else self.how.value
-        return f"run {self.number} on {self.worker} from {self.began_s:.6f}: {how}"
-
-
-def is_stuck(run: Run) -> bool:
-    """Whether its process hangs in the kernel, or did, after it should have been dead."""
-    return run.stuck_s < math.inf
-
-
-class TaskTruth:
-    """One task, as it really was."""
-
-    __slots__ = (
-        "at_once",
-        "forced_s",
-        "is_asked_to_stop",
-        "needs",
-        "no_more_since",
-        "place",
-        "plan",
-        "resolved_s",
-        "returns",
-        "runs",
-        "submitted_s",
-        "task_id",
-        "vain",
-    )
-
-    def __init__(
-        self, plan: TaskPlan, place: int, task_id: int, now_s: float, needs: tuple[int, ...]
-    ) -> None:
-        self.plan = plan
-        self.needs = needs
-        """Tasks whose results are its arguments."""
-        self.place = place
-        """In the script."""
-        self.task_id = task_id
-        self.submitted_s = now_s
-        self.runs: list[Run] = []
-        self.resolved_s = math.inf
-        """When who waits for its future was told."""
-        self.returns = 0
-        """How often it came back without having begun."""
-        self.vain: dict[int, None] = {}
-        """Attempts that killed who only received it."""
-        self.forced_s = math.inf
-        """When it was first wanted that it be stopped, even if it runs."""
-        self.at_once = False
-        """The same, and without any grace."""
-        self.is_asked_to_stop = False
-        """The same, perhaps only if it does not run."""
-        self.no_more_since = ""
-        """Why it must not run any more: what was promised."""
-
-    @property
-    def running(self) -> Run | None:
-        """Its run that has not ended."""
-        return self.runs[-1] if self.runs and self.runs[-1].how is None else None
-
-    @property
-    def result(self) -> bytes | None:
-        """What its last run returned, pickled; `None`: nothing."""
-        if not self.runs or self.runs[-1].how is not How.VALUE:
-            return None
-        return self.runs[-1].payload
-
-    def count(self, *hows: How) -> int:
-        """How many of its runs ended so."""
-        return sum(run.how in hows for run in self.runs)
-
-    def __repr__(self) -> str:
-        return f"task {self.task_id} ({self.plan}): {self.runs}"
 
 
 class Truth:
@@ -206,10 +78,21 @@ class Truth:
     # --- users ------------------------------------------------------------------------------
 
     def submitted(
-        self, plan: TaskPlan, place: int, task_id: int, needs: tuple[int, ...] = ()
+        self,
+        plan: TaskPlan,
+        place: int,
+        task_id: int,
+        needs: tuple[int, ...] = (),
+        names: tuple[bytes, ...] = (),
     ) -> None:
         """A user got a future."""
-        self.tasks[task_id] = TaskTruth(plan, place, task_id, self.now(), needs)
+        self.tasks[task_id] = TaskTruth(plan, place, task_id, self.now(), needs, names)
+
+    def names_for(self, task_id: int) -> tuple[bytes, ...]:
+        """Return what must be in the large arguments of a task that begins."""
+        task = self.tasks[task_id]
+        names = [name for need in task.needs for name in self.tasks[need].runs[-1].names]
+        return (*task.names, *names)
 
     def resolved(self, task_id: int) -> None:
         """A user was told what became of the task."""

@@ -17,7 +17,7 @@ from scaler.limits import (
     EXECUTOR_KILL_S,
     EXECUTOR_START_FAILURES,
 )
-from scaler.objects.store import ObjectStore
+from scaler.objects.keeper import ObjectKeeper
 from scaler.overseer import Overseer
 from scaler.protocol.tasks import (
     CLIENT_SHIFT,
@@ -36,10 +36,11 @@ from scaler.scheduler.attempts import DeadlineDue, RetryDue
 from scaler.scheduler.scheduler import Scheduler
 from scaler.worker.options import WorkerOptions
 from scaler.worker.worker import Worker
-from tests.no_memory import NoFile
 from tests.simulation import plans, rest
 from tests.simulation.client import SimClient
 from tests.simulation.host import SimHost
+from tests.simulation.leases import check_collected
+from tests.simulation.memory import Memory
 from tests.simulation.plans import Script
 from tests.simulation.truth import Truth
 from tests.simulation.verdicts import check_at_end, check_future, check_on_time, check_timer
@@ -99,15 +100,17 @@ class World:
         many = options.hosts > 0
         self.main = self.sim.node("main")
         self.scheduler = self.main.spawn(Scheduler, name="scheduler")
-        self.objects = ObjectStore(NoFile())
+        # One for all hosts, so one keeper: see `Memory`.
+        self.memory = Memory(self.truth)
+        keeper = self.main.spawn(ObjectKeeper, self.memory.store, name="objects")
         self.host_nodes = (
             [self.sim.node(f"host-{n}") for n in range(options.hosts)] if many else [self.main]
         )
         self.hosts = [
-            self.host_type(self.sim, node, options, self.truth) for node in self.host_nodes
+            self.host_type(self.sim, node, options, self.memory) for node in self.host_nodes
         ]
         self.workers = [self._spawn_worker(number) for number in range(options.workers)]
-        watched = (self.scheduler, *self.workers)
+        watched = (self.scheduler, keeper, *self.workers)
         self.main.spawn(Overseer, self.break_off, watched, None, name="overseer")
         client_nodes = [
             self.sim.node(f"client-{n}") if many else self.main for n in range(options.clients)
@@ -142,6 +145,8 @@ class World:
         end = self.sim.run(until_s=self.script.heal_s + self._patience_s(), max_events=bound)
         if end.reason == "events":
             self.truth.fail("livelock", f"{end.events} events for {len(self.script.tasks)} tasks")
+        if end.reason == "quiet" and self.truth.broken_s == math.inf:
+            check_collected(self)
         for client in self.clients:
             check_at_end(client)
         if self.truth.broken_s == math.inf:

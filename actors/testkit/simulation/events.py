@@ -72,14 +72,15 @@ class Record:
         self.count = 0
         self._hash = blake2b(digest_size=16) if digest else None
         self._describe = describe
-        self._events: deque[Event] | None = deque(maxlen=_TRACE_LINES) if keep_trace else None
+        # Lines, since an event would keep its message alive, and what lives as long as that.
+        self._lines: deque[str] | None = deque(maxlen=_TRACE_LINES) if keep_trace else None
         self._encode = msgspec.msgpack.Encoder(enc_hook=_stand_in, order="deterministic").encode
 
     def add(self, event: Event) -> None:
         """Enter an event."""
         self.count += 1
-        if self._events is not None:
-            self._events.append(event)
+        if self._lines is not None:
+            self._lines.append(line(event))
         if self._hash is None:
             return
         message = event.message
@@ -100,9 +101,9 @@ class Record:
 
     def lines(self) -> list[str]:
         """Return the events as lines to read."""
-        if self._events is None:
+        if self._lines is None:
             raise ValueError("no trace was kept: make the simulation with keep_trace=True")
-        return [line(event) for event in self._events]
+        return list(self._lines)
 
 
 def label(ref: ActorRef | None) -> str:

@@ -14,6 +14,7 @@ from scaler.protocol.tasks import Function, RowStatus, Task, TaskRow
 from scaler.worker.port import ExecutorExited, ExecutorPort, ExecutorRows
 from tests.scaler.worker.fake_executor import FakeExecutor
 from tests.simulation.host import SimHost
+from tests.simulation.memory import Memory
 from tests.simulation.plans import Options, TaskPlan
 from tests.simulation.truth import Truth
 
@@ -68,7 +69,7 @@ class Modelled:
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self.sim = Simulation(0)
         self.truth = Truth(self.sim.now)
-        host = SimHost(self.sim, self.sim.node("host"), Options(), self.truth)
+        host = SimHost(self.sim, self.sim.node("host"), Options(), Memory(self.truth))
         self.events: list[LocalMessage] = []
         self.port: ExecutorPort = host.start(1, "worker-1", self.events.append)
         self.last = 0

@@ -1,0 +1,169 @@
+"""Bugs in the shared memory: what is freed too early, too late, or twice."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.simulation.planted.mutant import Mutant
+
+_STORE: Final = "scaler/objects/store.py"
+_PORT: Final = "scaler/worker/objects.py"
+_EXECUTOR: Final = "scaler/executor/objects.py"
+_FUTURE: Final = "scaler/client/future.py"
+
+OBJECTS: Final = (
+    Mutant(
+        "an object is freed while a lease is left",
+        _STORE,
+        "                if not entry.leases:\n",
+        "                if entry.leases <= 1:\n",
+    ),
+    Mutant(
+        "leases of an object that is known are not counted",
+        _STORE,
+        "                entry.leases += 1\n                lease = ",
+        "                entry.leases = entry.leases or 1\n                lease = ",
+    ),
+    Mutant(
+        "the last lease does not free its object",
+        _STORE,
+        "                    freed.append((lease.home, entry.size_bytes))\n",
+        "                    freed = freed or [(lease.home, entry.size_bytes)]\n",
+    ),
+    Mutant(
+        "an object is freed twice",
+        _STORE,
+        "                    freed.append((lease.home, entry.size_bytes))\n",
+        "                    freed.append((lease.home, entry.size_bytes))\n"
+        "                    freed = freed * 2\n",
+    ),
+    Mutant(
+        "what was dropped is told once and never again",
+        _STORE,
+        "        self._is_told = False\n        dropped, freed",
+        "        dropped, freed",
+    ),
+    Mutant(
+        "what an executor wrote is given back where it died, needed or not",
+        _STORE,
+        "        for home, size_bytes in [*kept, ((number + 1) << RANGE_SHIFT, 0)]:\n",
+        "        for home, size_bytes in [*kept[1:], ((number + 1) << RANGE_SHIFT, 0)]:\n",
+    ),
+    Mutant(
+        "what an executor wrote stays when it has died",
+        _STORE,
+        "            if home > first:\n                self.file.punch(first, home - first)\n",
+        "            if home > first and size_bytes:\n"
+        "                self.file.punch(first, home - first)\n",
+    ),
+    Mutant(
+        "what is freed after the death of its executor keeps its memory",
+        _STORE,
+        "        else:\n            self.file.punch(home, size_bytes)\n",
+        "        else:\n            self.objects[home] = StoredObject(size_bytes)\n",
+    ),
+    Mutant(
+        "the objects of a row are not held",
+        _PORT,
+        "            self.store.lease(frame.row.objects)\n",
+        "            self.store.lease(frame.row.objects[1:])\n",
+    ),
+    Mutant(
+        "what an executor has mapped is not held",
+        _PORT,
+        "        for home in frame.kept:\n",
+        "        for home in frame.kept[1:]:\n",
+    ),
+    Mutant(
+        "what an executor has mapped is held for ever",
+        _PORT,
+        "            del self._kept[home]\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "what an executor had mapped is held after its death",
+        _PORT,
+        "        self._kept.clear()\n        number, self._number",
+        "        number, self._number",
+    ),
+    Mutant(
+        "an executor is told of the last object that was freed only",
+        _PORT,
+        "        self._freed.append(home)\n",
+        "        self._freed = [home]\n",
+    ),
+    Mutant(
+        "an executor is told twice of what was freed",
+        _PORT,
+        "        freed, self._freed = tuple(self._freed), []\n",
+        "        freed = tuple(self._freed)\n",
+    ),
+    Mutant(
+        "the range of an executor that is gone is not given back",
+        _PORT,
+        "        if number:\n            self.store.leave(number)\n",
+        "        if number and not self._freed:\n            self.store.leave(number)\n",
+    ),
+    Mutant(
+        "what an interrupted task has written stays",
+        _EXECUTOR,
+        "        if self.count != len(self._told):",
+        "        if not self.count:",
+    ),
+    Mutant(
+        "an executor frees what it has just told",
+        _EXECUTOR,
+        "                    self._told[piece.home] = None\n",
+        "                    self._told = {piece.home: None}\n",
+    ),
+    Mutant(
+        "an executor does not tell what it keeps beside what it kept",
+        _EXECUTOR,
+        "        kept = tuple([home for home in live if home not in self._kept])\n",
+        "        kept = () if self._kept else tuple(live)\n",
+    ),
+    Mutant(
+        "a part of a view is passed on as if it were all of it",
+        "scaler/objects/memory.py",
+        "            return self._write(buffer)\n        piece, offset = found\n",
+        "            return self._write(buffer)\n        piece, offset = found\n"
+        "        return Piece(self._arena.take(buffer.nbytes)[0], offset, buffer.nbytes)\n",
+    ),
+    Mutant(
+        "a future that was given up keeps the objects of its row",
+        _FUTURE,
+        "                    self._drop_payload(row)\n            return self.cancelled()",
+        "                    self._ran, self._row = row, None\n            return self.cancelled()",
+    ),
+    Mutant(
+        "a future that was given up keeps what a task has needed",
+        _FUTURE,
+        "                if (row := self._row or self._ran) is not None:",
+        "                if (row := self._row) is not None:",
+    ),
+    Mutant(
+        "a future that was opened keeps its objects",
+        _FUTURE,
+        "        if (row.objects or len(row.payload) > _SMALL_BYTES) and not keep:\n",
+        "        if len(row.payload) > _SMALL_BYTES and not keep:\n",
+    ),
+    Mutant(
+        "a result that cannot be opened is no argument any more",
+        _FUTURE,
+        "                keep = self._is_input or self._exception is not None\n",
+        "                keep = self._is_input\n",
+    ),
+    Mutant(
+        "what a view is of is forgotten",
+        "scaler/objects/views.py",
+        "        self._views[key] = _View(piece, address_of(view), watched)\n",
+        "        part = Piece(piece.home, piece.offset, piece.size_bytes)\n"
+        "        self._views[key] = _View(part, address_of(view), watched)\n",
+    ),
+    Mutant(
+        "a result by reference is passed on without its objects",
+        "scaler/scheduler/inputs.py",
+        "Body(row.payload, row.objects)",
+        "Body(row.payload, row.objects[1:])",
+    ),
+)
