@@ -55,6 +55,8 @@ class LocalCluster:
     working directory, environment and `sys.path` of the moment it is made.
     """
 
+    broken: Exception | None
+
     def __init__(
         self,
         workers: int | None = None,
@@ -74,12 +76,10 @@ class LocalCluster:
             workers: slots, each with one executor process; default: one per usable core.
             env: environment variables of the executors, on top of this process's.
             preload: modules imported once before the executors are forked.
-            cancel_grace: seconds from interrupt to kill when a running task is cancelled (in C code
-                it gives no sign of life, and gets `limits.CANCEL_SIGN_S` only).
-            start_timeout: seconds until a start that does not succeed is given up.
+            cancel_grace: seconds from interrupt to kill; `limits.CANCEL_SIGN_S` if it is in C code.
+            start_timeout: seconds until a start is given up.
             max_tasks_per_executor: after so many tasks (or chunks of a map) one is replaced.
-            max_memory_per_executor: bytes. An executor that has grown to 80 % of it is replaced
-                after its task; one that exceeds it is killed, and its task tried again.
+            max_memory_per_executor: bytes. One above it is killed, one at 80 % replaced in time.
             object_store_bytes: memory that large values may take (default 30 %): more goes to disk.
             spill_directory: where on disk; default: where temporary files are.
 
@@ -96,14 +96,12 @@ class LocalCluster:
         asked = asked_of(workers, env, preload, start_timeout, limits, store)
         self.slots, self._pid, self._made = asked.slots, os.getpid(), made
         self._closing = threading.RLock()  # a signal handler may close what is being closed
-        self.closed = False
-        self.broken: Exception | None = None
+        self.closed, self.broken = False, None
         self._decided = threading.Event()  # the first executor is up, or the cluster broke
         self._sessions: dict[int, ClientSession] = {}
         self._client_numbers = count(1)
         self._roles = self._start(asked)
-        self.scheduler = self._roles.scheduler
-        self.objects = self._roles.objects
+        self.scheduler, self.objects = self._roles.scheduler, self._roles.objects
         self._see_to_the_end()
 
     def _see_to_the_end(self) -> None:

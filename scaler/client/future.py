@@ -141,8 +141,7 @@ class ScalerFuture(LazyFuture[T]):
                 self._opener = me
             self._result, self._exception = open_row(row, self.name, self._session.objects)
             with LOCK:
-                # What cannot be opened here may be in the executor of a task that needs it.
-                keep = self._is_input or self._exception is not None
+                keep = self._is_input or self._exception is not None  # not opened here
                 self._drop_payload(row, keep=keep and self._state == FINISHED)
             if self._state != FINISHED:  # given up meanwhile
                 self._result = self._exception = None
@@ -215,10 +214,7 @@ class ScalerFuture(LazyFuture[T]):
             return self.cancelled()
 
     def release(self) -> bool:
-        """Give up the value of a future that is done, and free its memory: it is cancelled then.
-
-        An open future stays as it is. Returns whether it is cancelled now.
-        """
+        """Give up the value of a done future, and free its memory; whether it is cancelled now."""
         with LOCK:
             if SECTION.holder:
                 SECTION.await_end()

@@ -65,7 +65,8 @@ def table_of(store: ObjectStore, names: Iterable[tuple[int, str]]) -> ObjectTabl
     """
     called = dict(names)
     held: dict[int, Counter[str]] = {}
-    for home, holder in store.holders():
+    objects, holders = store.listed()
+    for home, holder in holders:
         held.setdefault(home, Counter())[holder.value] += 1
     infos = [
         ObjectInfo(
@@ -76,6 +77,6 @@ def table_of(store: ObjectStore, names: Iterable[tuple[int, str]]) -> ObjectTabl
             bool(entry.pins) or Holder.VIEW.value in held.get(home, ()),
             entry.spilled is not None,
         )
-        for home, entry in store.sizes()
+        for home, entry in objects
     ]
     return ObjectTable(sorted(infos, key=lambda info: -info.size_bytes))

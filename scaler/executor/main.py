@@ -21,6 +21,7 @@ from scaler.executor.interrupt import Interrupter
 from scaler.executor.objects import ExecutorObjects
 from scaler.executor.output import TaskPrinter
 from scaler.executor.surroundings import Surroundings
+from scaler.objects.file import SharedFile
 from scaler.protocol.executor import KNOCK, TOKEN, ExecutorConfig, ExecutorReady, Page
 from scaler.protocol.tasks import Task
 
@@ -43,7 +44,8 @@ def main(payload: bytes, fds: Sequence[int]) -> None:
     os.close(page_fd)
     config = msgspec.msgpack.decode(payload, type=ExecutorConfig)
     channel = Channel(tasks_fd, answers_fd)
-    objects = ExecutorObjects(config, (memory_fd, disk_fd), channel)
+    memory, disk = SharedFile(memory_fd), SharedFile(disk_fd)
+    objects = ExecutorObjects(config, memory, disk, channel.send)
     executor = Executor(config, page, channel, claim_fd, objects)
     try:
         executor.run()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from scaler.executor.channel import Channel
 from scaler.objects.file import SharedFile
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.room import Room
@@ -18,12 +17,17 @@ from scaler.serialization.buffers import Opened, Payload
 class ExecutorObjects(ObjectMemory):
     """Opens arguments and writes results. For the main thread."""
 
-    def __init__(self, config: ExecutorConfig, fds: tuple[int, int], channel: Channel) -> None:
-        """Use the memory and the disk of `fds`; ask for room through `channel`."""
-        file, disk = map(SharedFile, fds)
+    def __init__(
+        self,
+        config: ExecutorConfig,
+        file: SharedFile,
+        disk: SharedFile | None,
+        send: Callable[[RoomFrame], None],
+    ) -> None:
+        """Use memory and disk; ask for room through `send`."""
         room = Room(file, config.limit_bytes)
         super().__init__(file, config.number, config.warm_bytes, room, disk)
-        self._channel = channel
+        self._send = send
         self._number = config.number
         self._told: dict[int, None] = {}
         """Objects of this range that were told in rows, and not freed since."""
@@ -32,7 +36,7 @@ class ExecutorObjects(ObjectMemory):
 
     def press(self, size_bytes: int) -> None:
         """Have the worker's side make room."""
-        self._channel.send(RoomFrame(size_bytes))
+        self._send(RoomFrame(size_bytes))
 
     def open(self, task: Task) -> tuple[Payload, Opened, Sequence[tuple[Payload, Opened]]]:
         """Return a task's pickled arguments, what they leave out, and the same of its inputs."""

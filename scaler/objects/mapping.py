@@ -1,9 +1,9 @@
 """Mappings of the shared file that need no descriptor of their own.
 
 Those of the `mmap` module keep a copy of theirs (until CPython 3.13, `trackfd`): a thousand mapped
-results would be a thousand descriptors, and a fork would keep them all. So it maps memory without a
-file, and the file is put in its place. It unmaps that when the last who can read it is gone, and not
-before, as a finalizer of ours would.
+results would be a thousand descriptors, and a fork would keep them all. So it maps memory without
+a file, and the file is put in its place. It unmaps that when the last who can read it is gone, and
+not before, as a finalizer of ours would.
 """
 
 from __future__ import annotations

@@ -101,14 +101,7 @@ class ObjectStore(ObjectMemory):
             self.free(home)
 
     def lease(self, pieces: Iterable[Piece], holder: Holder = Holder.ARGUMENT) -> None:
-        """Watch pieces that have come to be here, of new objects and of those that are known.
-
-        Their objects stay until the last piece is gone.
-
-        Args:
-            pieces: each once in its life.
-            holder: what they belong to.
-        """
+        """Watch pieces, each once in its life: their objects stay until the last one is gone."""
         with self._table:
             for piece in pieces:
                 self._lease(piece, holder)
@@ -192,16 +185,12 @@ class ObjectStore(ObjectMemory):
         else:
             self.file.punch(home, whole_pages(size_bytes))
 
-    def sizes(self) -> list[tuple[int, StoredObject]]:
-        """Return each object, by its home."""
-        with self._table:
-            return list(self.objects.items())
-
-    def holders(self) -> list[tuple[int, Holder]]:
-        """Return home and holder of each piece, and of each view that is open in this process."""
+    def listed(self) -> tuple[list[tuple[int, StoredObject]], list[tuple[int, Holder]]]:
+        """Return the objects, and home and holder of each piece and each view in this process."""
         with self._table:
             held = [(lease.home, lease.holder) for lease in self._leases.values() if lease()]
-        return held + [(home, Holder.VIEW) for home in self.views.homes()]
+            held += [(home, Holder.VIEW) for home in self.views.homes()]
+            return list(self.objects.items()), held
 
     # --- room -------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class SimExecutor(SimProcess):
             if task.function_id not in self._functions:
                 self._truth.fail("functions", f"{task.task_id} was sent before its function")
             self._last_ordinal = ordinal
-            self._bodies[ordinal] = self.objects.sent(task)
+            self._bodies[ordinal] = self.objects.sent(ordinal, task)
         if len(self._bodies) > PREFETCH_TASKS:
             self._truth.fail("capacity", f"{len(self._bodies)} tasks wait at {self}")
         for function_id in forgotten:
@@ -52,7 +52,8 @@ class SimExecutor(SimProcess):
         if self.is_closed:
             return ()
         bodies = self._bodies
-        return tuple([ordinal for ordinal in ordinals if bodies.pop(ordinal, None) is not None])
+        taken = tuple([ordinal for ordinal in ordinals if bodies.pop(ordinal, None) is not None])
+        return self.objects.port.taken_back(taken)
 
     def running(self) -> int:
         return 0 if self.is_closed else self._running

@@ -6,6 +6,7 @@ one. Nothing here holds a `Piece`: that would keep the object. Homes and names d
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ class Memory:
         for executor in self.truth.alive.values():
             if executor.is_alive and executor.objects.looks_at(home):
                 self.truth.fail("in use", f"{home} is {what}, and {executor} looks at it")
-        if home in homes_of(self.store.views.pieces()):
+        if home in self.store.views.homes():
             self.truth.fail("in use", f"{home} is {what}, and a client looks at it")
 
 
@@ -104,7 +105,14 @@ class SimFile(SharedFile):
             self.fd = os.dup(real.fd)
             real.close()
 
+    def map(self, offset: int, size_bytes: int, *, writable: bool = False) -> mmap.mmap:
+        if writable:  # the page of the room, of which each process has its own here
+            return mmap.mmap(-1, size_bytes)
+        return super().map(offset, size_bytes)
+
     def write(self, data: memoryview, offset: int) -> None:
+        if not offset:
+            return
         self.check_open()
         name = data[:NAME_BYTES]
         self._memory.written(offset, bytes(name))
@@ -142,7 +150,7 @@ def homes_of(pieces: Iterable[Piece]) -> dict[int, None]:
 
 def travelled(pieces: Pieces) -> Pieces:
     """Return pieces as they come out of a pipe: others, which the store does not watch."""
-    return tuple([Piece(piece.home, piece.offset, piece.size_bytes) for piece in pieces])
+    return tuple([Piece(piece.home, piece.size_bytes) for piece in pieces])
 
 
 def names_in(buffers: Sequence[Any]) -> tuple[bytes, ...]:

@@ -12,8 +12,7 @@ import msgspec
 
 from scaler.executor.objects import ExecutorObjects
 from scaler.limits import FREED_BYTES
-from scaler.objects.views import Views
-from scaler.protocol.executor import RowFrame
+from scaler.protocol.executor import ExecutorConfig, RoomFrame, RowFrame
 from scaler.protocol.objects import Body, Pieces
 from scaler.protocol.tasks import Task, TaskRow
 from scaler.worker.objects import PortObjects
@@ -26,11 +25,12 @@ if TYPE_CHECKING:
 class OwnObjects(ExecutorObjects):
     """The executor's side, on the file of the world."""
 
-    def __init__(self, memory: Memory, number: int, warm_bytes: int) -> None:
-        super().__init__(-1, number, warm_bytes)
-        self.file = memory.file
-        self.views = Views(memory.file)
+    def __init__(self, memory: Memory, config: ExecutorConfig) -> None:
+        super().__init__(config, memory.file, None, self._never)
         self._memory = memory
+
+    def _never(self, frame: RoomFrame) -> None:
+        raise AssertionError("there is room for all")
 
     def free(self, home: int) -> None:
         self._memory.given_up(home)
@@ -44,7 +44,7 @@ class SimObjects:
         self._memory = memory
         self.port = PortObjects(memory.store, FREED_BYTES)
         config = self.port.begin(worker, tell_freed)
-        self.own = OwnObjects(memory, config.number, config.warm_bytes)
+        self.own = OwnObjects(memory, config)
         self._freed: list[int] = []
         """What the port has told, and the process has not read yet."""
         self._run: Run | None = None
@@ -55,12 +55,13 @@ class SimObjects:
 
     # --- the pipes --------------------------------------------------------------------------
 
-    def sent(self, task: Task) -> Task:
+    def sent(self, ordinal: int, task: Task) -> Task:
         """Return a task as the process reads it."""
         self._tell_freed()
         if not task.objects and not task.inputs:
             return task
-        inputs = [Body(body.payload, travelled(body.objects)) for body in task.inputs]
+        (task,) = self.port.sent((ordinal,), (task,))
+        inputs = [Body(body.payload, travelled(body.objects)) for body in task.inputs if body]
         return msgspec.structs.replace(task, objects=travelled(task.objects), inputs=tuple(inputs))
 
     def _tell_freed(self) -> None:
@@ -103,7 +104,7 @@ class SimObjects:
         if found:
             self._memory.truth.marks["a task began with objects"] += 1
         run.homes = homes_of(
-            [*task.objects, *(one for body in task.inputs for one in body.objects)]
+            [*task.objects, *(one for body in task.inputs if body for one in body.objects)]
         )
         self._buffers = opened
 
@@ -157,7 +158,7 @@ class SimObjects:
         run = self._run
         if run is not None and home in run.homes and not run.is_stuck:
             return True
-        return home in homes_of(self.own.views.pieces()) and (run is None or not run.is_stuck)
+        return home in self.own.views.homes() and (run is None or not run.is_stuck)
 
     def left(self) -> dict[str, object]:
         """Return what is not as it must be when nothing runs."""

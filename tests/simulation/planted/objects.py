@@ -7,6 +7,7 @@ from typing import Final
 from tests.simulation.planted.mutant import Mutant
 
 _STORE: Final = "scaler/objects/store.py"
+_LEDGER: Final = "scaler/objects/ledger.py"
 _PORT: Final = "scaler/worker/objects.py"
 _EXECUTOR: Final = "scaler/executor/objects.py"
 _FUTURE: Final = "scaler/client/future.py"
@@ -14,34 +15,45 @@ _FUTURE: Final = "scaler/client/future.py"
 OBJECTS: Final = (
     Mutant(
         "an object is freed while a lease is left",
-        _STORE,
-        "                if not entry.leases:\n",
-        "                if entry.leases <= 1:\n",
+        _LEDGER,
+        "        if entry.leases:\n",
+        "        if entry.leases > 1:\n",
     ),
     Mutant(
         "leases of an object that is known are not counted",
         _STORE,
-        "                entry.leases += 1\n                lease = ",
-        "                entry.leases = entry.leases or 1\n                lease = ",
+        "        entry.leases += 1\n",
+        "        entry.leases = entry.leases or 1\n",
     ),
     Mutant(
         "the last lease does not free its object",
         _STORE,
-        "                    freed.append((lease.home, entry.size_bytes))\n",
-        "                    freed = freed or [(lease.home, entry.size_bytes)]\n",
+        "                freed.append((lease.home, entry))\n",
+        "                freed = freed or [(lease.home, entry)]\n",
     ),
     Mutant(
         "an object is freed twice",
         _STORE,
-        "                    freed.append((lease.home, entry.size_bytes))\n",
-        "                    freed.append((lease.home, entry.size_bytes))\n"
-        "                    freed = freed * 2\n",
+        "                freed.append((lease.home, entry))\n",
+        "                freed.append((lease.home, entry))\n                freed = freed * 2\n",
     ),
     Mutant(
         "what was dropped is told once and never again",
         _STORE,
-        "        self._is_told = False\n        dropped, freed",
-        "        dropped, freed",
+        "        self._is_told = False\n        with self._table:\n            freed",
+        "        with self._table:\n            freed",
+    ),
+    Mutant(
+        "what a task that was taken back may read stays pinned",
+        _PORT,
+        "            self._sent.pop(ordinal, None)\n        return ordinals\n",
+        "            self._sent.get(ordinal)\n        return ordinals\n",
+    ),
+    Mutant(
+        "what a task that has ended may read stays pinned",
+        _PORT,
+        "        self._sent.pop(frame.row.ordinal, None)\n",
+        "        self._sent.get(frame.row.ordinal)\n",
     ),
     Mutant(
         "what an executor wrote is given back where it died, needed or not",
@@ -59,14 +71,14 @@ OBJECTS: Final = (
     Mutant(
         "what is freed after the death of its executor keeps its memory",
         _STORE,
-        "        else:\n            self.file.punch(home, size_bytes)\n",
-        "        else:\n            self.objects[home] = StoredObject(size_bytes)\n",
+        "        else:\n            self.file.punch(home, whole_pages(size_bytes))\n",
+        "        else:\n            self._ledger.objects[home] = StoredObject(size_bytes)\n",
     ),
     Mutant(
         "the objects of a row are not held",
         _PORT,
-        "            self.store.lease(frame.row.objects)\n",
-        "            self.store.lease(frame.row.objects[1:])\n",
+        "            self.store.lease(frame.row.objects, Holder.RESULT)\n",
+        "            self.store.lease(frame.row.objects[1:], Holder.RESULT)\n",
     ),
     Mutant(
         "what an executor has mapped is not held",
@@ -83,8 +95,8 @@ OBJECTS: Final = (
     Mutant(
         "what an executor had mapped is held after its death",
         _PORT,
-        "        self._kept.clear()\n        number, self._number",
-        "        number, self._number",
+        "        self._kept.clear()\n        self._sent.clear()\n",
+        "        self._sent.clear()\n",
     ),
     Mutant(
         "an executor is told of the last object that was freed only",
@@ -123,11 +135,13 @@ OBJECTS: Final = (
         "        kept = () if self._kept else tuple(live)\n",
     ),
     Mutant(
-        "a part of a view is passed on as if it were all of it",
+        "a view is passed on as an object that was not written",
         "scaler/objects/memory.py",
-        "            return self._write(buffer)\n        piece, offset = found\n",
-        "            return self._write(buffer)\n        piece, offset = found\n"
-        "        return Piece(self._arena.take(buffer.nbytes)[0], offset, buffer.nbytes)\n",
+        "        return self.views.find(buffer) or self._write(buffer)\n",
+        "        found = self.views.find(buffer)\n"
+        "        if found is not None:\n"
+        "            return Piece(self._arena.take(buffer.nbytes)[0], buffer.nbytes)\n"
+        "        return self._write(buffer)\n",
     ),
     Mutant(
         "a future that was given up keeps the objects of its row",
@@ -150,14 +164,14 @@ OBJECTS: Final = (
     Mutant(
         "a result that cannot be opened is no argument any more",
         _FUTURE,
-        "                keep = self._is_input or self._exception is not None\n",
+        "                keep = self._is_input or self._exception is not None  # not opened here\n",
         "                keep = self._is_input\n",
     ),
     Mutant(
         "what a view is of is forgotten",
         "scaler/objects/views.py",
         "        self._views[key] = _View(piece, address_of(view), watched)\n",
-        "        part = Piece(piece.home, piece.offset, piece.size_bytes)\n"
+        "        part = Piece(piece.home, piece.size_bytes)\n"
         "        self._views[key] = _View(part, address_of(view), watched)\n",
     ),
     Mutant(
