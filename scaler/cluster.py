@@ -56,6 +56,9 @@ class LocalCluster:
     """
 
     broken: Exception | None
+    _sessions: dict[int, ClientSession]
+    _closing: Any  # an RLock: a signal handler may close what is being closed
+    _decided: threading.Event  # the first executor is up, or the cluster broke
 
     def __init__(
         self,
@@ -76,16 +79,17 @@ class LocalCluster:
             workers: slots, each with one executor process; default: one per usable core.
             env: environment variables of the executors, on top of this process's.
             preload: modules imported once before the executors are forked.
-            cancel_grace: seconds from interrupt to kill; `limits.CANCEL_SIGN_S` if it is in C code.
+            cancel_grace: seconds from interrupt to kill when a running task is cancelled; one that
+                sits in C code, and so gives no sign of life, gets `limits.CANCEL_SIGN_S` only.
             start_timeout: seconds until a start is given up.
             max_tasks_per_executor: after so many tasks (or chunks of a map) one is replaced.
-            max_memory_per_executor: bytes. One above it is killed, one at 80 % replaced in time.
+            max_memory_per_executor: bytes. An executor that has grown to 80 % of it is replaced
+                after its task; one that exceeds it is killed, and its task tried again.
             object_store_bytes: memory that large values may take (default 30 %): more goes to disk.
             spill_directory: where on disk; default: where temporary files are.
 
         Raises:
-            TypeError: an argument is of a wrong type.
-            ValueError: an argument is out of its range.
+            TypeError, ValueError: an argument is of a wrong type, or out of its range.
             ClusterStartError: it did not come up; the text says why.
             NestedClientError: this is a task.
         """
@@ -95,11 +99,9 @@ class LocalCluster:
         store = object_store_bytes, spill_directory
         asked = asked_of(workers, env, preload, start_timeout, limits, store)
         self.slots, self._pid, self._made = asked.slots, os.getpid(), made
-        self._closing = threading.RLock()  # a signal handler may close what is being closed
         self.closed, self.broken = False, None
-        self._decided = threading.Event()  # the first executor is up, or the cluster broke
-        self._sessions: dict[int, ClientSession] = {}
-        self._client_numbers = count(1)
+        self._closing, self._decided = threading.RLock(), threading.Event()
+        self._sessions, self._client_numbers = {}, count(1)
         self._roles = self._start(asked)
         self.scheduler, self.objects = self._roles.scheduler, self._roles.objects
         self._see_to_the_end()
@@ -309,9 +311,7 @@ class Client(BaseClient):
                 False is the standard library's contract: it stays as it is.
             credit_tasks: tasks in flight at most; `submit` waits there.
             credit_bytes: bytes of pickled arguments in flight at most.
-            workers, cancel_grace, env, preload, start_timeout, max_tasks_per_executor,
-                max_memory_per_executor, object_store_bytes, spill_directory: of the cluster that
-                is started, see `LocalCluster`.
+            workers, ...: all others are of the cluster that is started, see `LocalCluster`.
 
         Raises:
             TypeError: an argument is of a wrong type.

@@ -50,8 +50,8 @@ class SerializationError(ScalerError):
 
 
 class ObjectStoreFullError(ScalerError):
-    """There is no room for an object in shared memory. The text says how much there is and who
-    holds it; release results, delete references, or allow more with `object_store_bytes=`.
+    """There is no room for an object in shared memory. The text says how much there is. Drop
+    futures, values and references, or allow more with `object_store_bytes=`.
     """
 
 
