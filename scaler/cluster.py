@@ -306,12 +306,11 @@ class Client(BaseClient):
         """Connect to `cluster`, or start one of its own and own it.
 
         Args:
-            cluster: a `LocalCluster`; `None`: one is started.
+            cluster: a `LocalCluster`; `None`: one is started, with the arguments not named here.
             cancel_finished: whether cancelling a future that is done gives its value up (default).
                 False is the standard library's contract: it stays as it is.
             credit_tasks: tasks in flight at most; `submit` waits there.
             credit_bytes: bytes of pickled arguments in flight at most.
-            workers, ...: all others are of the cluster that is started, see `LocalCluster`.
 
         Raises:
             TypeError: an argument is of a wrong type.
