@@ -55,11 +55,6 @@ class LocalCluster:
     working directory, environment and `sys.path` of the moment it is made.
     """
 
-    broken: Exception | None
-    _sessions: dict[int, ClientSession]
-    _closing: Any  # an RLock: a signal handler may close what is being closed
-    _decided: threading.Event  # the first executor is up, or the cluster broke
-
     def __init__(
         self,
         workers: int | None = None,
@@ -76,38 +71,44 @@ class LocalCluster:
         """Start a cluster and wait until its executors can be started.
 
         Args:
-            workers: slots, each with one executor process; default: one per usable core.
-            env: environment variables of the executors, on top of this process's.
+            workers: slots, each with one executor process; default: one per core this process
+                may use (affinity and cgroup quota).
+            env: environment variables of the executors, on top of those of this process.
             preload: modules imported once before the executors are forked.
             cancel_grace: seconds from interrupt to kill when a running task is cancelled; one that
                 sits in C code, and so gives no sign of life, gets `limits.CANCEL_SIGN_S` only.
-            start_timeout: seconds until a start is given up.
-            max_tasks_per_executor: after so many tasks (or chunks of a map) one is replaced.
+            start_timeout: seconds until a start that does not succeed is given up.
+            max_tasks_per_executor: an executor that has run so many tasks is replaced; a chunk of a
+                map counts as one.
             max_memory_per_executor: bytes. An executor that has grown to 80 % of it is replaced
                 after its task; one that exceeds it is killed, and its task tried again.
             object_store_bytes: memory that large values may take (default 30 %): more goes to disk.
             spill_directory: where on disk; default: where temporary files are.
 
         Raises:
-            TypeError, ValueError: an argument is of a wrong type, or out of its range.
+            TypeError: an argument is of a wrong type.
+            ValueError: an argument is out of its range.
             ClusterStartError: it did not come up; the text says why.
             NestedClientError: this is a task.
         """
         refuse_inside_task()
-        close_displayed(made := next(_made))
+        self._made = next(_made)
+        close_displayed(self._made)
         limits = cancel_grace, max_tasks_per_executor, max_memory_per_executor
         store = object_store_bytes, spill_directory
         asked = asked_of(workers, env, preload, start_timeout, limits, store)
-        self.slots, self._pid, self._made = asked.slots, os.getpid(), made
-        self.closed, self.broken = False, None
-        self._closing, self._decided = threading.RLock(), threading.Event()
-        self._sessions, self._client_numbers = {}, count(1)
+        self.slots = asked.slots
+        self._pid = os.getpid()
+        self._closing = threading.RLock()  # a signal handler may close what is being closed
+        self.closed = False
+        self.broken: Exception | None = None
+        self._decided = threading.Event()
+        """Set when the first executor is up, or the cluster broke."""
+        self._sessions: dict[int, ClientSession] = {}
+        self._client_numbers = count(1)
         self._roles = self._start(asked)
-        self.scheduler, self.objects = self._roles.scheduler, self._roles.objects
-        self._see_to_the_end()
-
-    def _see_to_the_end(self) -> None:
-        """Have it closed at exit, or when nobody holds it any more."""
+        self.scheduler = self._roles.scheduler
+        self.objects = self._roles.objects
         self._dropped = weakref.finalize(self, self._roles.dropped)
         self._dropped.atexit = False
         _clusters.add(self)
