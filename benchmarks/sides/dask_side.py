@@ -53,6 +53,12 @@ CASES: dict[str, Callable[[Client, measure.Submit], float]] = {
         lambda function, items: client.gather(client.map(function, items, pure=False))
     ),
     "latency": lambda client, submit: measure.latency(submit, client.gather),
+    "argument": lambda client, submit: measure.argument(submit, client.gather),
+    "result": lambda client, submit: measure.result(submit, client.gather),
+    "shared": lambda client, submit: measure.shared(
+        partial(client.scatter, hash=False), submit, client.gather
+    ),
+    "middling": lambda client, submit: measure.middling(submit, client.gather),
     "cold-start": lambda client, submit: measure.cold_start(submit, client.gather),
     "idle-memory": lambda client, submit: measure.idle_memory(submit, client.gather),
     "process-call": lambda client, _: process_call(client),

@@ -26,6 +26,11 @@ ASKS = 3_000
 ROUNDS = 3
 ROUNDS_BUDGET_S = 10.0
 WAIT_S = 60.0
+LARGE_BYTES = 64_000_000
+LARGE_CALLS = 9
+READERS = 50
+MIDDLING_BYTES = 100_000
+MIDDLING_TASKS = 1_000
 
 Submit = Callable[..., Any]
 Gather = Callable[[list[Any]], Any]
@@ -107,6 +112,65 @@ def map_items(map_all: Callable[[Callable[[int], int], range], object]) -> float
 def latency(submit: Submit, gather: Gather) -> float:
     """Return microseconds from a submit to its result, one at a time."""
     return p50(lambda: gather([submit(noop)])) * 1e6
+
+
+def array_of(size_bytes: int) -> Any:
+    """Return a numpy array that every page of is written."""
+    import numpy as np
+
+    return np.ones(size_bytes // 8)
+
+
+def first(array: Any) -> float:
+    """Look at one number of an array."""
+    return float(array[0])
+
+
+KEPT: dict[int, Any] = {}
+
+
+def kept(size_bytes: int) -> Any:
+    """Return an array that this process made before, so that a result costs its way alone."""
+    if size_bytes not in KEPT:
+        KEPT[size_bytes] = array_of(size_bytes)
+    return KEPT[size_bytes]
+
+
+def argument(submit: Submit, gather: Gather) -> float:
+    """Return MB/s of a large array as argument, one task at a time."""
+    array = array_of(LARGE_BYTES)
+    once_s = p50(lambda: gather([submit(first, array)]), calls=LARGE_CALLS, warm_up=2)
+    return LARGE_BYTES / once_s / 1e6
+
+
+def result(submit: Submit, gather: Gather) -> float:
+    """Return MB/s of a large array as result, one task at a time."""
+    once_s = p50(
+        lambda: first(gather([submit(kept, LARGE_BYTES)])[0]), calls=LARGE_CALLS, warm_up=2
+    )
+    return LARGE_BYTES / once_s / 1e6
+
+
+def shared(put: Callable[[Any], Any], submit: Submit, gather: Gather) -> float:
+    """Return GB/s of a large array that is stored once and read by many tasks."""
+    array = array_of(LARGE_BYTES)
+
+    def once() -> None:
+        reference = put(array)
+        gather([submit(first, reference) for _ in range(READERS)])
+
+    return LARGE_BYTES * READERS / p50(once, calls=LARGE_CALLS, warm_up=2) / 1e9
+
+
+def middling(submit: Submit, gather: Gather) -> float:
+    """Return tasks per second, each with an array of 100 KB."""
+    array = array_of(MIDDLING_BYTES)
+
+    def once() -> None:
+        gather([submit(first, array) for _ in range(MIDDLING_TASKS)])
+
+    once()
+    return rate(once, MIDDLING_TASKS)
 
 
 class Busy:

@@ -166,6 +166,10 @@ TASKS: dict[str, Callable[[Client], float]] = {
         client.submit, cancel, cancel_all(client)
     ),
     "cancel-queued-one": lambda client: measure.cancel_one_queued(client.submit, cancel),
+    "argument": lambda client: measure.argument(client.submit, gather),
+    "result": lambda client: measure.result(client.submit, gather),
+    "shared": lambda client: measure.shared(client.put, client.submit, gather),
+    "middling": lambda client: measure.middling(client.submit, gather),
     "cold-start": lambda client: measure.cold_start(client.submit, gather),
     "idle-memory": lambda client: measure.idle_memory(client.submit, gather),
 }

@@ -49,7 +49,6 @@ def dumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> A
     try:
         payload = dump(*values, buffers)
     except FutureMetError:  # only now: calls without futures pay nothing
-        buffers.clear()
         with collecting() as futures:
             payload = dump(*values, buffers)
         needs = tuple(futures)

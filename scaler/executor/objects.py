@@ -69,8 +69,8 @@ class ExecutorObjects(ObjectMemory):
     def freed(self, homes: Iterable[int]) -> None:
         """Nobody needs these results any more."""
         for home in homes:
-            del self._told[home]
-            self.free(home)
+            del self._told[abs(home)]
+            self.free(abs(home), is_cold=home < 0)
 
     def _live(self) -> dict[int, None]:
         return dict.fromkeys(self.views.homes())

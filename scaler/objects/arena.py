@@ -52,15 +52,19 @@ class Arena:
         self.used_bytes += rounded
         return offset, is_warm
 
-    def free(self, offset: int) -> tuple[int, int] | None:
+    def free(self, offset: int, *, is_cold: bool = False) -> tuple[int, int] | None:
         """Give a place back; return offset and size if its memory is to be given back, too.
+
+        Args:
+            offset: of the place.
+            is_cold: its memory was given back already.
 
         Raises:
             KeyError: it is not in use.
         """
         rounded = self.taken.pop(offset)
         self.used_bytes -= rounded
-        if self.warm_bytes + rounded > self._warm_bytes_max:
+        if is_cold or self.warm_bytes + rounded > self._warm_bytes_max:
             self._cold.setdefault(rounded, []).append(offset)
             return offset, rounded
         self._warm.setdefault(rounded, []).append(offset)

@@ -77,8 +77,8 @@ class SharedFile:
         written, size = 0, len(data)
         try:
             while written < size:
-                part = data[written : written + _WRITE_BYTES]
-                written += os.pwrite(self.fd, part, offset + written)
+                with data[written : written + _WRITE_BYTES] as part:
+                    written += os.pwrite(self.fd, part, offset + written)
         except OSError as error:
             if error.errno not in _FULL:
                 raise

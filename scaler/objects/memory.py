@@ -11,11 +11,14 @@ from scaler.limits import INLINE_BYTES
 from scaler.objects.arena import Arena
 from scaler.objects.file import SharedFile
 from scaler.objects.room import Room
-from scaler.objects.views import Views
+from scaler.objects.views import MAP_BYTES, Views
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
-from scaler.serialization.buffers import Buffers, Opened, Payload
+from scaler.serialization.buffers import Buffers, Opened, Payload, let_go
 
 _NO_BUFFERS: Final[Opened] = ()
+
+_WINDOW_BYTES: Final = 1 << 26
+_WINDOWS_MAX: Final = 64
 
 
 class ObjectMemory:
@@ -43,14 +46,19 @@ class ObjectMemory:
         self.views = Views(file, disk)
         self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max)
         self._lock = Lock()
+        self._windows: dict[int, memoryview] = {}
+        """Parts of the range that are mapped to be written, by their numbers."""
 
     def pack(self, payload: bytes, buffers: Buffers) -> Body:
-        """Put what is large of a value into shared memory.
+        """Put what is large of a value into shared memory; let go of the buffers in any case.
 
         Raises:
             ObjectStoreFullError: there is no room.
         """
-        objects = [self.keep(buffer) for buffer in buffers]
+        try:
+            objects = [self.keep(buffer) for buffer in buffers]
+        finally:
+            let_go(buffers)
         if len(payload) < INLINE_BYTES:
             return Body(payload, tuple(objects))
         return Body(b"", (self.keep(memoryview(payload)), *objects))
@@ -103,10 +111,11 @@ class ObjectMemory:
         home, piece = -1, None
         try:
             with self._lock:
-                home, _ = self._arena.take(buffer.nbytes)
+                home, is_warm = self._arena.take(buffer.nbytes)
             piece = Piece(home, buffer.nbytes)
             self._enter(piece)
-            self.file.write(buffer, home)
+            if not (is_warm and self._copy_in(buffer, home)):
+                self.file.write(buffer, home)
         except BaseException:  # Ctrl-C, too
             piece = None  # a traceback that somebody keeps must not keep the object
             if home >= 0:
@@ -114,14 +123,42 @@ class ObjectMemory:
             raise
         return piece
 
+    def _copy_in(self, buffer: memoryview, home: int) -> bool:
+        """Write a small object where there is memory already; whether it could be done.
+
+        Such a copy takes as long as the call of `pwrite` does, and lets go of no GIL, for which
+        this thread would have to wait again.
+        """
+        number, start = divmod(home, _WINDOW_BYTES)
+        end = start + buffer.nbytes
+        if buffer.nbytes >= MAP_BYTES or end > _WINDOW_BYTES:
+            return False
+        window = self._windows.get(number)
+        if window is None:
+            if len(self._windows) >= _WINDOWS_MAX:
+                return False
+            first = number * _WINDOW_BYTES
+            try:
+                window = memoryview(self.file.map(first, _WINDOW_BYTES, writable=True))
+            except OSError:  # no room in the address space
+                return False
+            self._windows[number] = window
+        window[start:end] = buffer
+        return True
+
     def _give_up(self, home: int) -> None:
         """Free an object that was not written; `_enter` may have been called, or not."""
         self.free(home)
 
-    def free(self, home: int) -> None:
-        """Give the place of an object of this range back: nobody looks at it any more."""
+    def free(self, home: int, *, is_cold: bool = False) -> None:
+        """Give the place of an object of this range back: nobody looks at it any more.
+
+        Args:
+            home: where it is.
+            is_cold: its memory was given back before, when it was spilled.
+        """
         with self._lock:
-            cold = self._arena.free(home)
+            cold = self._arena.free(home, is_cold=is_cold)
         if cold is not None:
             self.file.punch(*cold)
 
@@ -141,5 +178,6 @@ class ObjectMemory:
         """Give the memory back that was kept to be written again."""
         with self._lock:
             cooled = self._arena.cool()
+            self._windows.clear()
         for offset, size_bytes in cooled:
             self.file.punch(offset, size_bytes)

@@ -87,7 +87,7 @@ class ObjectStore(ObjectMemory):
         self._note: Callable[[Any], None] = self._dropped.append
         self._is_told = False
         self._table = Lock()
-        self._producers: dict[int, Callable[[int, int], None]] = {}
+        self._producers: dict[int, Callable[[int, int, bool], None]] = {}
         self._next_number = OWN + 1
         self._spiller = None if disk is None else Spiller(self, SpillFile(disk))
 
@@ -159,7 +159,7 @@ class ObjectStore(ObjectMemory):
         with self._table:
             freed = self._strike_dropped()
         for home, entry in freed:
-            self._free(home, entry.size_bytes)
+            self._free(home, entry.size_bytes, is_cold=entry.spilled is not None)
             if entry.spilled is not None and self._spiller is not None:
                 self._spiller.free(entry.spilled)
 
@@ -176,12 +176,12 @@ class ObjectStore(ObjectMemory):
         self.room.tell_used(self._ledger.used_bytes)
         return freed
 
-    def _free(self, home: int, size_bytes: int) -> None:
+    def _free(self, home: int, size_bytes: int, *, is_cold: bool) -> None:
         number = home >> RANGE_SHIFT
         if number == OWN:
-            self.free(home)
+            self.free(home, is_cold=is_cold)
         elif (producer := self._producers.get(number)) is not None:
-            producer(home, size_bytes)
+            producer(home, size_bytes, is_cold)
         else:
             self.file.punch(home, whole_pages(size_bytes))
 
@@ -240,11 +240,12 @@ class ObjectStore(ObjectMemory):
 
     # --- processes that write ---------------------------------------------------------------
 
-    def enter(self, on_freed: Callable[[int, int], None]) -> int:
+    def enter(self, on_freed: Callable[[int, int, bool], None]) -> int:
         """Return the number of a range for another process.
 
         Args:
-            on_freed: gets home and size of each object of it that is freed.
+            on_freed: gets home and size of each object of it that is freed, and whether its memory
+                was given back before.
         """
         number = self._next_number
         self._next_number += 1

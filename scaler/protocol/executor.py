@@ -66,7 +66,8 @@ class RunTasks(msgspec.Struct, frozen=True, array_like=True):
     forgotten: tuple[bytes, ...]
     """Function ids to forget; no task outstanding names them."""
     freed: tuple[int, ...] = ()
-    """Objects that this executor wrote and nobody needs: their places are free."""
+    """Objects that this executor wrote and nobody needs: their places are free. Negative: of those
+    that were spilled, so that their memory is gone."""
 
 
 class ExecutorReady(msgspec.Struct, frozen=True, tag="ready", array_like=True):

@@ -28,6 +28,16 @@ def leaving_out(buffers: Buffers | None) -> PickleBuffers:
     return None if buffers is None else partial(_keeps, buffers)
 
 
+def let_go(buffers: Buffers) -> None:
+    """Give up what was collected, at once and not when a traceback that has it goes.
+
+    A view of a `memoryview` that ends in the garbage collector may crash CPython 3.11, which clears
+    the one behind it first.
+    """
+    while buffers:
+        buffers.pop().release()
+
+
 def _keeps(buffers: Buffers, buffer: pickle.PickleBuffer) -> bool:
     """Tell whether the pickle keeps this one."""
     try:

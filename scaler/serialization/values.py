@@ -14,7 +14,7 @@ import msgspec
 
 from scaler.errors import ScalerError, SerializationError
 from scaler.limits import PAYLOAD_BYTES
-from scaler.serialization.buffers import Buffers, Opened, Payload, leaving_out
+from scaler.serialization.buffers import Buffers, Opened, Payload, leaving_out, let_go
 from scaler.serialization.by_value import dumps_by_value, modules_by_value
 from scaler.serialization.inputs import inputs_at_hand
 from scaler.serialization.reasons import describe, hint, type_name
@@ -155,8 +155,12 @@ def dumps(value: Any, buffers: Buffers | None = None) -> bytes:
     payload = b"" if modules_by_value() else _dumps_by_name(value, buffers)
     if not payload:
         if buffers:
-            buffers.clear()
-        payload = dumps_by_value(value, leaving_out(buffers))
+            let_go(buffers)
+        try:
+            payload = dumps_by_value(value, leaving_out(buffers))
+        except BaseException:
+            let_go(buffers or [])
+            raise
     if buffers is None:
         check_size(payload)
     return payload
@@ -180,6 +184,7 @@ def _dumps_by_name(value: Any, buffers: Buffers | None) -> bytes:
     try:
         payload = pickle.dumps(value, 5, buffer_callback=leaving_out(buffers))
     except ScalerError:
+        let_go(buffers or [])
         raise
     except Exception:  # try by value, where this error is no longer the next one's context
         return b""

@@ -97,8 +97,8 @@ class PortObjects:
         self._freed_bytes = 0
         return freed
 
-    def _on_freed(self, home: int, size_bytes: int) -> None:
-        self._freed.append(home)
+    def _on_freed(self, home: int, size_bytes: int, is_cold: bool) -> None:
+        self._freed.append(-home if is_cold else home)
         self._freed_bytes += size_bytes
         if self._freed_bytes > FREED_BYTES:
             self._tell_freed()

@@ -106,6 +106,8 @@ class SimFile(SharedFile):
             real.close()
 
     def map(self, offset: int, size_bytes: int, *, writable: bool = False) -> mmap.mmap:
+        if writable and offset:
+            raise OSError("what is written shall be seen")
         if writable:  # the page of the room, of which each process has its own here
             return mmap.mmap(-1, size_bytes)
         return super().map(offset, size_bytes)
@@ -134,9 +136,9 @@ class SimStore(ObjectStore):
         super().__init__(memory.file)
         self._memory = memory
 
-    def _free(self, home: int, size_bytes: int) -> None:
+    def _free(self, home: int, size_bytes: int, *, is_cold: bool) -> None:
         self._memory.freed(home)
-        super()._free(home, size_bytes)
+        super()._free(home, size_bytes, is_cold=is_cold)
 
     def leave(self, number: int) -> None:
         super().leave(number)

@@ -32,9 +32,9 @@ class OwnObjects(ExecutorObjects):
     def _never(self, frame: RoomFrame) -> None:
         raise AssertionError("there is room for all")
 
-    def free(self, home: int) -> None:
+    def free(self, home: int, *, is_cold: bool = False) -> None:
         self._memory.given_up(home)
-        super().free(home)
+        super().free(home, is_cold=is_cold)
 
 
 class SimObjects:

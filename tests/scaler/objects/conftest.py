@@ -29,6 +29,7 @@ def memory(file: SharedFile) -> ObjectMemory:
 def store(file: SharedFile) -> Iterator[ObjectStore]:
     made = ObjectStore(file)
     yield made
+    made.cool()
     made.room.close()
 
 

@@ -31,7 +31,7 @@ class Producer:
 
     def __init__(self, store: ObjectStore) -> None:
         self.freed: list[tuple[int, int]] = []
-        self.number = store.enter(lambda *freed: self.freed.append(freed))
+        self.number = store.enter(lambda home, size, _: self.freed.append((home, size)))
         self.file = SharedFile(os.dup(store.file.fd))
         self.memory = ObjectMemory(self.file, self.number, 0)
         self.store = store

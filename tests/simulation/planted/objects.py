@@ -101,7 +101,7 @@ OBJECTS: Final = (
     Mutant(
         "an executor is told of the last object that was freed only",
         _PORT,
-        "        self._freed.append(home)\n",
+        "        self._freed.append(-home if is_cold else home)\n",
         "        self._freed = [home]\n",
     ),
     Mutant(
