@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 EXTRAS :=
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-scale coverage simulate mutants explore chaos clean
+.PHONY: help demo test check bench bench-memory bench-scale coverage simulate mutants explore chaos clean
 
 # How long the long forms run; `make simulate SEEDS=20000`, `make chaos MINUTES=30`.
 SEEDS := 1000
@@ -28,6 +28,7 @@ help:
 	@echo "make coverage      branch coverage of the parts that do no I/O"
 	@echo "make bench         our figures beside those of other libraries"
 	@echo "                   PEERS='ray dask opengris' adds these; each gets a .venv of its own"
+	@echo "make bench-memory  what large values take: peaks, and in the long run"
 	@echo "make bench-scale   the scheduler with up to 10,000 workers and 1,000,000 tasks"
 	@echo "make clean         remove the environments and everything that was made"
 
@@ -62,6 +63,9 @@ coverage: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python -m benchmarks.run $(foreach peer,$(PEERS),--peer $(peer)) $(BENCH)
+
+bench-memory: $(VENV)/.installed-bench
+	@$(BIN)/python -m benchmarks.memory
 
 bench-scale: $(VENV)/.installed-bench
 	@$(BIN)/python -m benchmarks.scale

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from scaler.protocol.objects import Spilled
+from scaler.objects.arena import whole_pages
+from scaler.protocol.objects import RANGE_SHIFT, Spilled
 
 
 class StoredObject(msgspec.Struct, gc=False):
@@ -50,6 +51,17 @@ class ObjectLedger:
         entry = self.objects.pop(home)
         self.objects[home] = entry
         return entry
+
+    def gaps(self, number: int) -> list[tuple[int, int]]:
+        """Return offset and size of each part of a range that holds no object."""
+        kept = sorted(home for home in self.objects if home >> RANGE_SHIFT == number)
+        first, found = number << RANGE_SHIFT, []
+        for home in [*kept, (number + 1) << RANGE_SHIFT]:
+            if home > first:
+                found.append((first, home - first))
+            if home in self.objects:
+                first = home + whole_pages(self.objects[home].size_bytes)
+        return found
 
     def victim(self, mapped: Mapping[int, object]) -> int | None:
         """Return the object that was used longest ago and may go to disk, `None`: none may.

@@ -20,6 +20,7 @@ from scaler.objects.arena import whole_pages
 from scaler.objects.file import FILE_BYTES, SharedFile
 from scaler.objects.ledger import ObjectLedger, StoredObject
 from scaler.objects.memory import ObjectMemory
+from scaler.objects.repeated import Repeated
 from scaler.objects.room import Room, make_page
 from scaler.objects.spill import SpillFile
 from scaler.objects.spiller import Spiller
@@ -53,8 +54,7 @@ class _Lease(weakref.ref[Piece]):
 class ObjectStore(ObjectMemory):
     """Objects, counted by the pieces of them that live in this process. Thread-safe.
 
-    A piece that dies takes no lock, since that may happen in a finalizer, on any thread: it is
-    noted, and `collect`, called by the node's thread, does the rest.
+    A piece that dies takes no lock, for that may be in a finalizer: `collect` does the rest.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class ObjectStore(ObjectMemory):
         self.objects: Mapping[int, StoredObject] = self._ledger.objects
         """By their homes. For the node's thread."""
         self.on_dropped: Callable[[], None] = lambda: None
-        """Called once for all pieces that die before the next `collect`. On any thread, in
-        finalizers, too."""
+        """Called once for all that die before the next `collect`, on any thread."""
+        self._repeated = Repeated()
         self._leases: dict[int, _Lease] = {}
         self._dropped: deque[_Lease] = deque()
         self._note: Callable[[Any], None] = self._dropped.append
@@ -90,6 +90,16 @@ class ObjectStore(ObjectMemory):
         self._producers: dict[int, Callable[[int, int, bool], None]] = {}
         self._next_number = OWN + 1
         self._spiller = None if disk is None else Spiller(self, SpillFile(disk))
+
+    def keep(self, buffer: memoryview) -> Piece:
+        """Return the piece that holds these bytes: one that does already, or a new one."""
+        if not buffer.readonly:
+            return self._write(buffer)
+        piece = self.views.find(buffer) or self._repeated.find(buffer)
+        if piece is None:
+            piece = self._write(buffer)
+            self._repeated.note(buffer, piece)
+        return piece
 
     # --- leases -----------------------------------------------------------------------------
 
@@ -255,17 +265,10 @@ class ObjectStore(ObjectMemory):
     def leave(self, number: int) -> None:
         """A process that wrote is gone: what it wrote for nobody is, too."""
         del self._producers[number]
-        first = number << RANGE_SHIFT
         with self._table:
-            kept = sorted(
-                (home, entry.size_bytes)
-                for home, entry in self.objects.items()
-                if home >> RANGE_SHIFT == number
-            )
-        for home, size_bytes in [*kept, ((number + 1) << RANGE_SHIFT, 0)]:
-            if home > first:
-                self.file.punch(first, home - first)
-            first = home + whole_pages(size_bytes)
+            gaps = self._ledger.gaps(number)
+        for offset, size_bytes in gaps:
+            self.file.punch(offset, size_bytes)
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -274,6 +277,7 @@ class ObjectStore(ObjectMemory):
         if self._spiller is not None:
             self._spiller.close()
         self.on_dropped = self._collect_late
+        self._repeated.clear()
         self.collect()
         self.cool()
         self.room.close()

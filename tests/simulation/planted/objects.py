@@ -57,16 +57,15 @@ OBJECTS: Final = (
     ),
     Mutant(
         "what an executor wrote is given back where it died, needed or not",
-        _STORE,
-        "        for home, size_bytes in [*kept, ((number + 1) << RANGE_SHIFT, 0)]:\n",
-        "        for home, size_bytes in [*kept[1:], ((number + 1) << RANGE_SHIFT, 0)]:\n",
+        _LEDGER,
+        "        for home in [*kept, (number + 1) << RANGE_SHIFT]:\n",
+        "        for home in [*kept[1:], (number + 1) << RANGE_SHIFT]:\n",
     ),
     Mutant(
         "what an executor wrote stays when it has died",
-        _STORE,
-        "            if home > first:\n                self.file.punch(first, home - first)\n",
-        "            if home > first and size_bytes:\n"
-        "                self.file.punch(first, home - first)\n",
+        _LEDGER,
+        "            if home > first:\n",
+        "            if home > first and home in self.objects:\n",
     ),
     Mutant(
         "what is freed after the death of its executor keeps its memory",
