@@ -83,7 +83,7 @@ class Roles:
     def dropped(self, end: Callable[[], None] | None = None) -> None:
         """Nobody holds the cluster: have it closed. A finalizer: no lock, no waiting."""
         if os.getpid() == self._pid:
-            self._overseer.tell(Dropped(end or self.system.close))
+            self._overseer.tell(Dropped(end or self.close))
 
     def close(self) -> None:
         """End the actors, the executors, the launcher and the thread. Bounded; twice is fine."""

@@ -270,5 +270,5 @@ def test_an_executor_holds_nothing_but_its_own_descriptors(executor):
     kinds: list[Any] = load_value(executor.run(fds).payload)
     assert sum("pipe" in kind for kind in kinds) == 3
     assert not any("socket" in kind for kind in kinds)
-    assert sum("memfd" in kind for kind in kinds) <= 2
+    assert sum("memfd" in kind for kind in kinds) <= 3, "the page, and here twice the memory"
     assert load_value(executor.run(inherited).payload) == "[0, 1, 2]\n"
