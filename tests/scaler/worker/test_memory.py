@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import mmap
 import os
 import subprocess
 import sys
@@ -139,6 +141,7 @@ def test_the_files_of_this_kernel_can_be_read():
 
 
 def test_the_resident_memory_of_a_process_is_seen_to_grow():
+    gc.collect()  # what goes meanwhile would count
     before = rss_bytes(os.getpid())
     ballast = b"x" * (64 << 20)
     grown = rss_bytes(os.getpid()) - before
@@ -149,3 +152,10 @@ def test_a_process_that_is_not_there_has_no_memory():
     gone = subprocess.Popen(["true"])
     gone.wait()
     assert rss_bytes(gone.pid) == 0
+
+
+def test_what_a_process_has_mapped_of_shared_memory_is_not_its_own():
+    before = rss_bytes(os.getpid())
+    with mmap.mmap(-1, 64 << 20) as shared:  # of a kind that a fork would share
+        shared.write(bytes(64 << 20))
+        assert rss_bytes(os.getpid()) - before < 32 << 20
