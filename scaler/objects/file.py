@@ -87,17 +87,31 @@ class SharedFile:
             ) from error
 
     def read(self, offset: int, size_bytes: int) -> bytes:
-        """Return a copy of bytes."""
+        """Return a copy of bytes.
+
+        Raises:
+            OSError: they cannot be read, or the file ends before.
+        """
         data = os.pread(self.fd, size_bytes, offset)
         while len(data) < size_bytes:
-            data += os.pread(self.fd, size_bytes - len(data), offset + len(data))
+            more = os.pread(self.fd, size_bytes - len(data), offset + len(data))
+            if not more:
+                raise _cut_off()
+            data += more
         return data
 
     def read_into(self, buffer: bytearray, offset: int) -> None:
-        """Fill `buffer` with a copy of bytes."""
+        """Fill `buffer` with a copy of bytes.
+
+        Raises:
+            OSError: they cannot be read, or the file ends before.
+        """
         view, done = memoryview(buffer), 0
         while done < len(view):
-            done += os.preadv(self.fd, [view[done : done + _WRITE_BYTES]], offset + done)
+            read = os.preadv(self.fd, [view[done : done + _WRITE_BYTES]], offset + done)
+            if not read:
+                raise _cut_off()
+            done += read
 
     def map(self, offset: int, size_bytes: int, *, writable: bool = False) -> mmap.mmap:
         """Map whole pages; see `mapping.map_file`."""
@@ -116,6 +130,10 @@ class SharedFile:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _cut_off() -> OSError:
+    return OSError(errno.EIO, "the file was cut off")
 
 
 _all_open: weakref.WeakSet[SharedFile] = weakref.WeakSet()

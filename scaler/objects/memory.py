@@ -103,7 +103,10 @@ class ObjectMemory:
         return self.views.find(buffer) or self._write(buffer)
 
     def _enter(self, piece: Piece) -> None:
-        """Note a piece that was just made."""
+        """Note a piece that was just made; its bytes are not there yet."""
+
+    def _written(self, piece: Piece) -> None:
+        """Its bytes are there."""
 
     def _write(self, buffer: memoryview) -> Piece:
         if self._room is not None:
@@ -116,6 +119,7 @@ class ObjectMemory:
             self._enter(piece)
             if not (is_warm and self._copy_in(buffer, home)):
                 self.file.write(buffer, home)
+            self._written(piece)
         except BaseException:  # Ctrl-C, too
             piece = None  # a traceback that somebody keeps must not keep the object
             if home >= 0:
@@ -159,8 +163,8 @@ class ObjectMemory:
         """
         with self._lock:
             cold = self._arena.free(home, is_cold=is_cold)
-        if cold is not None:
-            self.file.punch(*cold)
+            if cold is not None:  # before another thread takes the place and writes there
+                self.file.punch(*cold)
 
     @property
     def count(self) -> int:
@@ -177,7 +181,6 @@ class ObjectMemory:
     def cool(self) -> None:
         """Give the memory back that was kept to be written again."""
         with self._lock:
-            cooled = self._arena.cool()
             self._windows.clear()
-        for offset, size_bytes in cooled:
-            self.file.punch(offset, size_bytes)
+            for offset, size_bytes in self._arena.cool():
+                self.file.punch(offset, size_bytes)

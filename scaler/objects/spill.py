@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zlib
+from threading import Lock
 from typing import Final
 
 from scaler.objects.arena import Arena
@@ -20,12 +21,13 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 class SpillFile:
-    """The file, and which parts of it are used. For one thread at a time."""
+    """The file, and which parts of it are used. Thread-safe: nobody waits while one writes."""
 
     def __init__(self, file: SharedFile) -> None:
         """Use `file`, of `open_spill_file`."""
         self.file = file
         self._arena = Arena(0, 0)
+        self._lock = Lock()
 
     def write(self, memory: SharedFile, home: int, size_bytes: int) -> Spilled:
         """Copy an object to disk.
@@ -34,7 +36,8 @@ class SpillFile:
             OSError: the disk has failed.
             ObjectStoreFullError: it is full.
         """
-        offset, _ = self._arena.take(size_bytes)
+        with self._lock:
+            offset, _ = self._arena.take(size_bytes)
         checksum = 0
         try:
             for done in range(0, size_bytes, _CHUNK_BYTES):
@@ -48,9 +51,10 @@ class SpillFile:
 
     def free(self, offset: int) -> None:
         """Give the place of an object back."""
-        cold = self._arena.free(offset)
-        if cold is not None:
-            self.file.punch(*cold)
+        with self._lock:
+            cold = self._arena.free(offset)
+            if cold is not None:  # before the place is taken and written again
+                self.file.punch(*cold)
 
 
 def open_spill_file(directory: str | None) -> SharedFile:

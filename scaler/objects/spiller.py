@@ -25,7 +25,6 @@ class Spiller:
         """Move objects of `store` to `disk`."""
         self._store = weakref.ref(store)
         self._disk = disk
-        self._disk_lock = threading.Lock()
         self._wanted = threading.Condition()
         self._target_bytes: int | None = None
         self._thread: threading.Thread | None = None
@@ -48,8 +47,7 @@ class Spiller:
 
     def free(self, place: Spilled) -> None:
         """An object on disk is needed no more."""
-        with self._disk_lock:
-            self._disk.free(place.offset)
+        self._disk.free(place.offset)
 
     def close(self) -> None:
         """End the thread. Bounded; twice is fine."""
@@ -79,13 +77,14 @@ class Spiller:
 
     def _spill(self, store: ObjectStore, piece: Piece) -> None:
         try:
-            with self._disk_lock:
-                place = self._disk.write(store.file, piece.home, piece.size_bytes)
-        except (OSError, ObjectStoreFullError) as error:
+            place = self._disk.write(store.file, piece.home, piece.size_bytes)
+        except (OSError, MemoryError, ObjectStoreFullError) as error:
             store.spilled(piece, None)
             if not self._has_warned:
                 self._has_warned = True
-                _log.warning("an object cannot be spilled, so it stays in memory: %s", error)
+                # As text: who keeps the record must not keep the object with the traceback.
+                text = str(error) or type(error).__name__
+                _log.warning("an object cannot be spilled, so it stays in memory: %s", text)
             return
         if store.spilled(piece, place):
             store.file.punch(piece.home, piece.size_bytes)

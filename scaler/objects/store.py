@@ -104,23 +104,28 @@ class ObjectStore(ObjectMemory):
     # --- leases -----------------------------------------------------------------------------
 
     def _enter(self, piece: Piece) -> None:
-        self.lease((piece,))
+        self.lease((piece,), pins=1)  # what is not written yet cannot be copied to disk
+
+    def _written(self, piece: Piece) -> None:
+        with self._table:
+            self.objects[piece.home].pins -= 1
 
     def _give_up(self, home: int) -> None:
         if home not in self.objects:  # otherwise it goes with its piece
             self.free(home)
 
-    def lease(self, pieces: Iterable[Piece], holder: Holder = Holder.ARGUMENT) -> None:
+    def lease(
+        self, pieces: Iterable[Piece], holder: Holder = Holder.ARGUMENT, pins: int = 0
+    ) -> None:
         """Watch pieces, each once in its life: their objects stay until the last one is gone."""
         with self._table:
             for piece in pieces:
-                self._lease(piece, holder)
-            used = self._ledger.used_bytes
-            self.room.tell_used(used)
-        if used > self.room.limit_bytes:
+                self._lease(piece, holder, pins)
+            self.room.tell_used(self._ledger.used_bytes)
+        if self._ledger.used_bytes > self.room.limit_bytes:
             self.press()
 
-    def _lease(self, piece: Piece, holder: Holder) -> None:
+    def _lease(self, piece: Piece, holder: Holder, pins: int = 0) -> None:
         # The older of two weak references is told later. That the piece is gone is noted by a
         # function of C: Ctrl-C, which is lost in a finalizer, costs the telling only.
         telling = weakref.ref(piece, self._tell)
@@ -131,7 +136,7 @@ class ObjectStore(ObjectMemory):
         if entry is None:
             added_bytes = piece.size_bytes
             entry = StoredObject(added_bytes)
-        key, pins = id(lease), int(holder is Holder.EXECUTOR)
+        key, pins = id(lease), pins + int(holder is Holder.EXECUTOR)
         # No call from here on: Ctrl-C, which comes with one, would leave the half of it.
         entry.leases += 1
         entry.pins += pins
@@ -228,8 +233,7 @@ class ObjectStore(ObjectMemory):
             if place is None:
                 self._ledger.refuse(piece.home)
                 return False
-            mapped = dict.fromkeys(self.views.homes())
-            is_used = self._ledger.spill(piece.home, place, mapped)
+            is_used = self._ledger.spill(piece.home, place, dict.fromkeys(self.views.homes()))
             self.room.tell_used(self._ledger.used_bytes)
             return is_used
 

@@ -63,7 +63,7 @@ def test_what_was_written_is_read_and_mapped(file):
 
 
 def test_a_part_that_was_given_back_reads_as_zeros_and_takes_no_memory(file, held_bytes):
-    first = 1 << 40
+    first = 1 << 40  # the first page is that of the `Room`
     file.write(memoryview(LARGE), first)
     file.punch(first, MAP_BYTES)
     assert file.read(first, 10) == bytes(10)
