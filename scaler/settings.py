@@ -127,7 +127,8 @@ def checked_store(
         directory = os.fsdecode(spill_directory)
     except TypeError:
         raise TypeError(f"spill_directory must be a path, got {spill_directory!r}") from None
-    if not os.access(directory, os.W_OK | os.X_OK) or not os.path.isdir(directory):
+    may_write = _passes(directory) and os.access(directory, os.W_OK | os.X_OK)
+    if not may_write or not os.path.isdir(directory):
         raise ValueError(f"spill_directory must be a directory to write in, got {directory!r}")
     return StoreLimits(size_bytes, directory)
 

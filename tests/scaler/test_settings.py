@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +13,14 @@ import pytest
 from scaler import Client, LocalCluster
 from scaler.client.client import BaseClient, ClientOptions
 from scaler.cpus import usable_cpus
-from scaler.limits import EXECUTOR_MEMORY_MIN_BYTES
+from scaler.limits import EXECUTOR_MEMORY_MIN_BYTES, STORE_BYTES_MIN
 from scaler.settings import (
     NAME_CHARACTERS,
     check_client,
     checked_limits,
     checked_preload,
     checked_start_timeout,
+    checked_store,
     checked_workers,
     environment,
 )
@@ -72,6 +75,19 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ({"max_memory_per_executor": 2}, ValueError, "must be at least 67,108,864 bytes"),
         ({"max_memory_per_executor": 1e9}, TypeError, "max_memory_per_executor must be an integer"),
+        ({"object_store_bytes": 1e9}, TypeError, "object_store_bytes must be an integer (bytes), "),
+        ({"object_store_bytes": True}, TypeError, "must be an integer (bytes), got True"),
+        ({"object_store_bytes": "1 GiB"}, TypeError, "must be an integer (bytes), got '1 GiB'"),
+        *(
+            ({"object_store_bytes": wrong}, ValueError, f"least 1,048,576 bytes, got {wrong}")
+            for wrong in (-1, 0, STORE_BYTES_MIN - 1)
+        ),
+        ({"spill_directory": 3}, TypeError, "spill_directory must be a path, got 3"),
+        ({"spill_directory": ["/tmp"]}, TypeError, "spill_directory must be a path, got ['/tmp']"),
+        *(
+            ({"spill_directory": wrong}, ValueError, "must be a directory to write in, got ")
+            for wrong in ("", "/no/such/place", __file__, "/proc/self/cmdline", b"/no", Path("/no"))
+        ),
     ],
 )
 @pytest.mark.parametrize("make", [LocalCluster, Client])
@@ -174,6 +190,26 @@ def test_limits_are_kept_as_given() -> None:
     assert checked_limits(0, 1, least) == (0, 1, least)
     assert checked_limits(1.5, None, None) == (1.5, None, None)
     assert checked_limits(math.inf, None, None).cancel_grace == math.inf
+
+
+def test_the_bounds_of_objects_are_kept_as_given(tmp_path: Path) -> None:
+    assert checked_store(None, None) == (None, None)
+    assert checked_store(STORE_BYTES_MIN, str(tmp_path)) == (STORE_BYTES_MIN, str(tmp_path))
+    for path in (tmp_path, os.fsencode(tmp_path)):
+        assert checked_store(None, path).spill_directory == str(tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ValueError, match="must be a directory to write in"):
+        checked_store(None, tmp_path)
+
+
+@pytest.mark.parametrize("wrong", ["\0", "a\0b", "\ud800"])
+def test_a_path_that_the_system_does_not_take_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match="spill_directory"):
+        checked_store(None, wrong)
 
 
 def test_seconds_are_numbers_of_any_kind_and_become_floats() -> None:
