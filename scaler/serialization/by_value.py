@@ -83,7 +83,14 @@ def dumps_by_value(value: Any, buffer_callback: PickleBuffers = None) -> bytes:
         Exception: whatever the objects inside raise while they are pickled.
     """
     with io.BytesIO() as file:
-        _pickler_class()(file, protocol=5, buffer_callback=buffer_callback).dump(value)
+        pickler = _pickler_class()(file, protocol=5, buffer_callback=buffer_callback)
+        try:
+            pickler.dump(value)
+        except BaseException:
+            # The error's traceback holds the pickler, and that the buffers: CPython before 3.13
+            # dies when it collects a `PickleBuffer` of a `memoryview` in a cycle.
+            pickler.clear_memo()
+            raise
         return file.getvalue()
 
 

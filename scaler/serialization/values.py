@@ -152,15 +152,14 @@ def dumps(value: Any, buffers: Buffers | None = None) -> bytes:
         SerializationError: that is more than `limits.PAYLOAD_BYTES`, and nothing may be left out.
         Exception: whatever an object inside raises while it is pickled.
     """
-    payload = b"" if modules_by_value() else _dumps_by_name(value, buffers)
-    if not payload:
-        if buffers:
-            let_go(buffers)
-        try:
-            payload = dumps_by_value(value, leaving_out(buffers))
-        except BaseException:
+    try:
+        payload = b"" if modules_by_value() else _dumps_by_name(value, buffers)
+        if not payload:
             let_go(buffers or [])
-            raise
+            payload = dumps_by_value(value, leaving_out(buffers))
+    except BaseException:
+        let_go(buffers or [])
+        raise
     if buffers is None:
         check_size(payload)
     return payload
@@ -184,7 +183,6 @@ def _dumps_by_name(value: Any, buffers: Buffers | None) -> bytes:
     try:
         payload = pickle.dumps(value, 5, buffer_callback=leaving_out(buffers))
     except ScalerError:
-        let_go(buffers or [])
         raise
     except Exception:  # try by value, where this error is no longer the next one's context
         return b""
