@@ -11,7 +11,7 @@ import msgspec
 
 from scaler.client.chunking import Chunker, known_total
 from scaler.client.future import ScalerFuture
-from scaler.client.inputs import dumped
+from scaler.client.inputs import dumped, packed
 from scaler.client.mapping import run_imap, run_map, star_items, zip_items
 from scaler.client.object_reference import ObjectReference
 from scaler.client.object_table import ObjectTable, table_of
@@ -96,7 +96,7 @@ class Calls:
         buffers: Buffers = []
         payload = dump_value(value, buffers, what="the value")
         objects = self.session.objects
-        body = objects.share(objects.pack(payload, buffers), Holder.REFERENCE)
+        body = objects.share(packed(objects, payload, buffers), Holder.REFERENCE)
         return self.session.references.make(checked, body)
 
     def get(self, handles: Any, copy: bool) -> Any:

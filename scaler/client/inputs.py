@@ -54,13 +54,23 @@ def dumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> A
         needs = tuple(futures)
     if not buffers and len(payload) < INLINE_BYTES:
         return payload, (), needs
+    body = packed(objects, payload, buffers)
+    return body.payload, body.objects, needs
+
+
+def packed(objects: ObjectMemory, payload: bytes, buffers: Buffers) -> Body:
+    """Return what `objects.pack` does.
+
+    Raises:
+        ClientClosedError: that happened meanwhile.
+        ObjectStoreFullError: there is no room.
+    """
     try:
-        body = objects.pack(payload, buffers)
+        return objects.pack(payload, buffers)
     except OSError as error:
         if objects.file.fd >= 0:
             raise
         raise ClientClosedError("the client was closed meanwhile") from error
-    return body.payload, body.objects, needs
 
 
 def given_inputs(

@@ -21,23 +21,28 @@ class ReferenceTable:
         """Number references of `session`."""
         self._session = session
         self._numbers = numbers
-        self._all: weakref.WeakSet[ObjectReference] = weakref.WeakSet()
+        self._all: weakref.WeakValueDictionary[int, ObjectReference] = weakref.WeakValueDictionary()
 
     def make(self, name: str, body: Body) -> ObjectReference:
         """Name a value that was stored."""
         reference = ObjectReference(next(self._numbers), name, body, self._session)
-        self._all.add(reference)
+        self._all[reference.task_id] = reference
         return reference
 
     def end_all(self, why: str) -> None:
         """Delete those that are there."""
-        for reference in list(self._all):
+        for reference in self._listed():
             reference.end(why)
 
     def names(self) -> list[tuple[int, str]]:
         """Return home and name of each object that a reference names."""
-        bodies = [(reference.name, reference._body) for reference in list(self._all)]
+        bodies = [(reference.name, reference._body) for reference in self._listed()]
         return [(piece.home, name) for name, body in bodies if body for piece in body.objects]
+
+    def _listed(self) -> list[ObjectReference]:
+        # At once: other threads make references meanwhile, and an iterator would break off.
+        found = [reference() for reference in self._all.valuerefs()]
+        return [reference for reference in found if reference is not None]
 
 
 class ObjectReference:
