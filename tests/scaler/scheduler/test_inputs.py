@@ -156,3 +156,97 @@ def test_a_client_that_leaves_takes_what_waits_along(desk):
     assert not desk.kit.actor.inputs.wanted
     desk.end(worker, row(1, RowStatus.INTERRUPTED))
     assert desk.is_at_rest()
+
+
+# --- inputs that come with the task ---------------------------------------------------------------
+
+ONE, TWO = Body(b"one"), Body(b"two")
+
+
+def test_a_task_that_comes_with_all_its_inputs_waits_for_nothing(desk):
+    worker = desk.add_worker()
+    desk.submit(3, needs=(1, 2), inputs=(ONE, TWO))
+    assert desk.status().waiting == 0
+    assert sent(desk, worker) == {3: (b"one", b"two")}
+    desk.end(worker, row(3))
+    assert desk.is_at_rest()
+
+
+def test_a_task_that_comes_with_some_inputs_waits_for_the_rest_alone(desk):
+    worker = desk.add_worker()
+    desk.submit(2)
+    desk.submit(4, needs=(1, 2, 3), inputs=(ONE, None, Body(b"three")))
+    asked = desk.kit.ask(AwaitInputs((task_id(4),)), sender=desk.clients[1])
+    assert asked.reply == InputsUnknown(()), "what came with the task is known"
+    assert list(desk.kit.actor.inputs.wanted) == [task_id(2)]
+    assert desk.status().waiting == 1
+    desk.end(worker, row(2, payload=b"two"))
+    assert sent(desk, worker)[4] == (b"one", b"two", b"three")
+    desk.end(worker, row(4))
+    assert desk.is_at_rest()
+
+
+def test_a_task_that_came_with_an_input_asks_for_one_that_ended_before(desk):
+    worker = desk.add_worker()
+    desk.submit(2)
+    desk.end(worker, row(2))
+    desk.submit(3, needs=(1, 2), inputs=(ONE, None))
+    asked = desk.kit.ask(AwaitInputs((task_id(3),)), sender=desk.clients[1])
+    assert asked.reply == InputsUnknown(((task_id(3), task_id(2)),))
+    given = InputGiven(task_id(3), task_id(2), "module.f", row(2, payload=b"two"))
+    desk.kit.tell(given, sender=desk.clients[1])
+    assert sent(desk, worker)[3] == (b"one", b"two")
+    desk.end(worker, row(3))
+    assert desk.is_at_rest()
+
+
+def test_a_cancel_of_what_waits_for_the_rest_is_confirmed_at_once(desk):
+    worker = desk.add_worker()
+    desk.submit(2)
+    desk.submit(3, needs=(1, 2), inputs=(ONE, None))
+    assert desk.cancel(3).reply == confirm(3, CANCELED)
+    assert not desk.kit.actor.inputs.there, "what came with it is let go"
+    desk.end(worker, row(2))
+    assert sorted(sent(desk, worker)) == [2]
+    assert desk.is_at_rest()
+
+
+def test_a_cancel_of_what_came_with_all_its_inputs_is_one_of_a_queued_task(desk):
+    desk.submit(3, needs=(1,), inputs=(ONE,))  # no worker
+    assert desk.cancel(3).reply == confirm(3, CANCELED)
+    assert desk.is_at_rest()
+
+
+@pytest.mark.parametrize("needs_first", [(1, 2), (2, 1)])
+def test_what_failed_fails_a_task_that_has_its_other_input(desk, needs_first):
+    worker = desk.add_worker()
+    desk.submit(2)
+    inputs = tuple(ONE if number == 1 else None for number in needs_first)
+    desk.submit(3, needs=needs_first, inputs=inputs)
+    desk.end(worker, row(2, RowStatus.FAILED, payload=b"error"))
+    failed = desk.results_to(desk.clients[1])[-1]
+    assert failed.task_id == task_id(3)
+    assert f"task {task_id(2)}" in text_of(failed)
+    assert desk.is_at_rest()
+
+
+def test_a_retry_keeps_the_inputs_that_came_with_the_task(desk):
+    worker = desk.add_worker()
+    desk.submit(3, needs=(1,), inputs=(ONE,), policy=TaskPolicy(retries=1))
+    desk.end(worker, row(3, RowStatus.FAILED))
+    (*_, last) = [t for run in desk.runs_of(3, worker) for t in run.tasks]
+    assert (last.attempt, last.inputs) == (2, (ONE,))
+    desk.end(worker, row(3, attempt=2))
+    assert desk.is_at_rest()
+
+
+def test_a_client_that_leaves_takes_what_waits_for_the_rest_along(desk):
+    worker = desk.add_worker()
+    desk.submit(2)
+    desk.submit(3, needs=(1, 2), inputs=(ONE, None))
+    desk.leave()
+    inputs = desk.kit.actor.inputs
+    assert not inputs.wanted
+    assert not inputs.there
+    desk.end(worker, row(2, RowStatus.INTERRUPTED))
+    assert desk.is_at_rest()
