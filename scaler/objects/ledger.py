@@ -48,8 +48,10 @@ class ObjectLedger:
 
     def use(self, home: int) -> StoredObject:
         """Note that an object is read."""
-        entry = self.objects.pop(home)
-        self.objects[home] = entry
+        objects = self.objects
+        entry = objects[home]
+        del objects[home]  # no call, with which Ctrl-C comes, while it is not there
+        objects[home] = entry
         return entry
 
     def gaps(self, number: int) -> list[tuple[int, int]]:

@@ -64,8 +64,8 @@ class _Buffer(ctypes.Structure):
 def address_of(buffer: memoryview) -> int:
     """Return where in this process's memory a contiguous buffer begins."""
     found = _Buffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(found), 0)
-    try:
+    try:  # Ctrl-C may come with any call; what was not got is not released
+        ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(found), 0)
         return found.buf or 0
     finally:
         ctypes.pythonapi.PyBuffer_Release(ctypes.byref(found))

@@ -57,11 +57,11 @@ class ObjectMemory:
         """
         try:
             objects = [self.keep(buffer) for buffer in buffers]
+            if len(payload) < INLINE_BYTES:
+                return Body(payload, tuple(objects))
+            return Body(b"", (self.keep(memoryview(payload)), *objects))
         finally:
             let_go(buffers)
-        if len(payload) < INLINE_BYTES:
-            return Body(payload, tuple(objects))
-        return Body(b"", (self.keep(memoryview(payload)), *objects))
 
     def unpack(
         self, payload: bytes, objects: Sequence[Piece], *, copy: bool = False

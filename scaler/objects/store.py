@@ -218,9 +218,8 @@ class ObjectStore(ObjectMemory):
     def victim(self, target_bytes: int) -> Piece | None:
         """Return an object to be spilled, `None` if no more than `target_bytes` are in memory."""
         with self._table:
-            if self._ledger.used_bytes <= target_bytes:
-                return None
-            home = self._ledger.victim(dict.fromkeys(self.views.homes()))
+            is_enough = self._ledger.used_bytes <= target_bytes
+            home = None if is_enough else self._ledger.victim(dict.fromkeys(self.views.homes()))
             if home is None:
                 return None
             piece = Piece(home, self.objects[home].size_bytes)
@@ -243,14 +242,16 @@ class ObjectStore(ObjectMemory):
         return piece if spilled is None else Piece(piece.home, piece.size_bytes, spilled)
 
     def _open(self, piece: Piece, *, copy: bool) -> bytes | bytearray | memoryview:
-        with self._table:
-            entry = self._ledger.use(piece.home)
-            entry.pins += 1  # from now on it stays where it is
+        entry = None
         try:
+            with self._table:
+                entry = self._ledger.use(piece.home)
+                entry.pins += 1  # no call in between; from now on it stays where it is
             return self.views.open(piece, entry.spilled, copy=copy)
         finally:
-            with self._table:
-                entry.pins -= 1  # if it is mapped now, the table of views says so
+            if entry is not None:
+                with self._table:
+                    entry.pins -= 1  # if it is mapped now, the table of views says so
 
     # --- processes that write ---------------------------------------------------------------
 

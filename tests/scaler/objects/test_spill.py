@@ -22,6 +22,7 @@ from scaler.objects.spill import SpillFile, open_spill_file
 from scaler.objects.store import Holder, ObjectStore
 from scaler.objects.views import MAP_BYTES, SpillError
 from scaler.protocol.objects import Piece
+from tests.interruptions import interruptions
 
 BOUND_S = 20.0
 MB = 1 << 20
@@ -367,6 +368,23 @@ def test_who_waits_for_room_gets_it_when_something_is_dropped(store, monkeypatch
     del pieces[0], views[0]
     thread.join(BOUND_S)
     assert opened(store, kept[0]) == data_of(4)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_ctrl_c_while_an_object_is_opened_neither_loses_nor_pins_it(store, size):
+    piece = store.keep(memoryview(data_of(1, size)))
+    value = None
+
+    def open_it() -> None:
+        nonlocal value
+        value = opened(store, piece)
+
+    for where in interruptions(open_it, within=("/objects/",)):
+        value = None
+        assert store.objects[piece.home].pins == 0, where
+        assert len(store.views) == 0, where
+    assert value == data_of(1, size)
+    value = None
 
 
 # --- threads ----------------------------------------------------------------------------------
