@@ -18,7 +18,7 @@ class Repeated:
 
     def find(self, buffer: memoryview) -> Piece | None:
         """Return the object that the array behind `buffer` was stored as."""
-        known = self._pieces.get(id(buffer.obj))
+        known = self._pieces.get(id(buffer.obj)) if buffer.readonly else None
         if known is None or known[0]() is not buffer.obj:
             return None
         return known[1] if known[1].size_bytes == buffer.nbytes else None

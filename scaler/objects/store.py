@@ -79,8 +79,7 @@ class ObjectStore(ObjectMemory):
         self._ledger = ObjectLedger()
         self.objects: Mapping[int, StoredObject] = self._ledger.objects
         """By their homes. For the node's thread."""
-        self.on_dropped: Callable[[], None] = lambda: None
-        """Called once for all that die before the next `collect`, on any thread."""
+        self.on_dropped: Callable[[], None] = lambda: None  # once before each `collect`
         self._repeated = Repeated()
         self._leases: dict[int, _Lease] = {}
         self._dropped: deque[_Lease] = deque()
@@ -93,8 +92,6 @@ class ObjectStore(ObjectMemory):
 
     def keep(self, buffer: memoryview) -> Piece:
         """Return the piece that holds these bytes: one that does already, or a new one."""
-        if not buffer.readonly:
-            return self._write(buffer)
         piece = self.views.find(buffer) or self._repeated.find(buffer)
         if piece is None:
             piece = self._write(buffer)
@@ -259,8 +256,7 @@ class ObjectStore(ObjectMemory):
         """Return the number of a range for another process.
 
         Args:
-            on_freed: gets home and size of each object of it that is freed, and whether its memory
-                was given back before.
+            on_freed: gets home and size of each that is freed, and whether it was spilled.
         """
         number = self._next_number
         self._next_number += 1
@@ -292,8 +288,7 @@ class ObjectStore(ObjectMemory):
     def _collect_late(self) -> None:
         """Free what dies after the end, where it dies: the node's thread is gone.
 
-        This is a finalizer, perhaps of a thread that is here already: it waits for no lock, and
-        what it leaves goes with the next piece, or with the file.
+        This is a finalizer: it waits for no lock. What it leaves goes with the next piece.
         """
         self._is_told = False
         if not self._table.acquire(blocking=False):
