@@ -19,6 +19,7 @@ from actors import Arrivals
 from scaler.client.chunking import Chunker
 from scaler.client.future import ScalerFuture
 from scaler.limits import CANCEL_TIMEOUT_S
+from scaler.protocol.tasks import RowStatus
 from scaler.serialization.exceptions import load_exception
 
 Item: TypeAlias = tuple[Any, ...]
@@ -85,13 +86,13 @@ def run_imap(
 class _Chunk:
     """Some items on their way, or what came of them."""
 
-    __slots__ = ("ended", "error", "first", "future", "length", "values")
+    __slots__ = ("ended", "error", "first", "future", "is_open", "length", "values")
 
     def __init__(self, first: int, length: int, future: ScalerFuture) -> None:
         self.first = first
         self.length = length
         self.future = future
-        self.ended = False
+        self.ended = self.is_open = False
         self.values: list[Any] = []
         self.error: BaseException | None = None
 
@@ -136,6 +137,8 @@ class _Run:
                     self._arrive()
                     self._feed()
                 chunk = self._order.popleft()
+                if not chunk.is_open:
+                    self._look(chunk)
                 yield chunk.values
                 error = chunk.error
                 if error is not None:
@@ -194,6 +197,24 @@ class _Run:
         self._order[0].future.session.check_may_wait()  # a fork of the program would wait for good
         future = self._arrivals.take()
         chunk = self._open.pop(future)
+        chunk.ended = True
+        if self._ahead_max is None or not self._is_large(future):
+            self._look(chunk)
+        if chunk.error is None:
+            self._chunker.ended(chunk.length, future.profiling_info().run_s)
+
+    def _is_large(self, future: ScalerFuture) -> bool:
+        """Whether the values are better left where they are until it is their turn.
+
+        Opened, they would take room in shared memory that the one waited for may need.
+        """
+        row = future._row
+        return row is not None and row.status is RowStatus.SUCCEEDED and bool(row.objects)
+
+    def _look(self, chunk: _Chunk) -> None:
+        """Take in what came of a chunk that has ended."""
+        future = chunk.future
+        chunk.is_open = True
         try:
             error = future.exception()
         except CancelledError as cancelled:
@@ -207,10 +228,7 @@ class _Run:
             chunk.values = result.values
             if result.index >= 0:
                 chunk.error = _noted(load_exception(result.error), chunk.where(result.index))
-        chunk.ended = True
-        if chunk.error is None:
-            self._chunker.ended(chunk.length, future.profiling_info().run_s)
-        else:
+        if chunk.error is not None:
             self._exhausted = True  # what follows will not be asked for
 
     def _cancel_rest(self, timeout_s: float) -> None:

@@ -9,7 +9,7 @@ from scaler.objects.file import SharedFile
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.room import Room
 from scaler.protocol.executor import ExecutorConfig, RoomFrame, RowFrame
-from scaler.protocol.objects import RANGE_SHIFT, Body
+from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
 from scaler.protocol.tasks import Task, TaskRow
 from scaler.serialization.buffers import Opened, Payload
 
@@ -47,8 +47,12 @@ class ExecutorObjects(ObjectMemory):
         assert body is not None, "a task was sent before its inputs were there"
         return self.unpack(body.payload, body.objects)
 
+    def _enter(self, piece: Piece) -> None:
+        self.untold_bytes += piece.size_bytes
+
     def frame(self, row: TaskRow) -> RowFrame:
         """Return the frame of a row, after which the task holds nothing here any more."""
+        self.untold_bytes = 0
         if row.objects:
             for piece in row.objects:
                 if piece.home >> RANGE_SHIFT == self._number:

@@ -46,6 +46,8 @@ class ObjectMemory:
         self.views = Views(file, disk)
         self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max)
         self._lock = Lock()
+        self.untold_bytes = 0
+        """Of objects that were written, and the store does not know yet."""
         self._windows: dict[int, memoryview] = {}
         """Parts of the range that are mapped to be written, by their numbers."""
 
@@ -110,7 +112,7 @@ class ObjectMemory:
 
     def _write(self, buffer: memoryview) -> Piece:
         if self._room is not None:
-            self._room.reserve(buffer.nbytes, self.press)
+            self._room.reserve(buffer.nbytes + self.untold_bytes, self.press)
         home, piece = -1, None
         try:
             with self._lock:

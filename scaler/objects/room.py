@@ -50,8 +50,8 @@ class Room:
         Raises:
             ObjectStoreFullError: it is larger than all of the store, or nothing went in time.
         """
-        words, limit = self._words, self.limit_bytes
-        if words[0] + size_bytes <= limit:
+        limit = self.limit_bytes
+        if self._words[0] + size_bytes <= limit:
             return
         if size_bytes > limit:
             raise ObjectStoreFullError(
@@ -63,12 +63,12 @@ class Room:
             if turn % _PRESS_EVERY == 0:
                 press(size_bytes)  # again and again: another one may take what was made
             time.sleep(_POLL_S)
-            if words[0] + size_bytes <= limit:
+            if self._words[0] + size_bytes <= limit:  # or it was closed: see who writes then
                 return
             if time.monotonic() > end_s:
                 raise ObjectStoreFullError(
-                    f"there is no room for an object of {size_bytes:,} bytes: {words[0]:,} of "
-                    f"{limit:,} bytes are in use, and within {ROOM_WAIT_S:g} s nothing could be "
+                    f"there is no room for an object of {size_bytes:,} bytes: "
+                    f"{self.used_bytes():,} of {limit:,} bytes are in use, and within {ROOM_WAIT_S:g} s nothing could be "
                     "spilled or freed. Tasks and mapped values pin what they use: drop futures, "
                     "values and references, or allow more with object_store_bytes="
                 )

@@ -20,6 +20,8 @@ def rss_bytes(pid: int) -> int:
 
     What it has mapped of shared memory does not count: it is the store's, which has its own bound.
     """
+    if not pid:
+        return 0
     lines = _read(f"/proc/{pid}/status").splitlines()
     sizes = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
     if "VmRSS" in sizes:

@@ -30,6 +30,12 @@ class ExecutorPrinted(LocalMessage, frozen=True):
     outputs: tuple[TaskOutput, ...]
 
 
+class ExecutorWaits(LocalMessage, frozen=True):
+    """It waits for room in the shared memory, for the result of the task that runs."""
+
+    number: int
+
+
 class ExecutorExited(LocalMessage, frozen=True):
     """It is gone and reaped, and so is its process group. Always the last event of a port."""
 

@@ -24,7 +24,13 @@ from scaler.worker.answers import AnswersPipe
 from scaler.worker.memory import OomKills, rss_bytes
 from scaler.worker.objects import PortObjects
 from scaler.worker.pipes import Pipes
-from scaler.worker.port import ExecutorExited, ExecutorPrinted, ExecutorRows, ExecutorUp
+from scaler.worker.port import (
+    ExecutorExited,
+    ExecutorPrinted,
+    ExecutorRows,
+    ExecutorUp,
+    ExecutorWaits,
+)
 from scaler.worker.stderr import StderrPipe, show_here
 from scaler.worker.tasks import TasksPipe
 
@@ -141,8 +147,7 @@ class ExecutorProcess:
 
     def rss_bytes(self) -> int:
         """Return its resident memory now, 0 where nobody knows."""
-        is_there = self._pid and not self._has_exited and not self._is_closed
-        return rss_bytes(self._pid) if is_there else 0
+        return 0 if self._has_exited or self._is_closed else rss_bytes(self._pid)
 
     def answered(self) -> int:
         """Return the last ordinal whose interrupt was seen by the executor, 0: none."""
@@ -205,6 +210,7 @@ class ExecutorProcess:
                 self._pid = frame.pid
                 self._tell(ExecutorUp(self.number, frame.pid))
             elif isinstance(frame, RoomFrame):
+                self._tell(ExecutorWaits(self.number))
                 self._objects.store.press(frame.size_bytes)
             else:
                 self._tell_rows(rows)

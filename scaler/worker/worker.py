@@ -29,6 +29,7 @@ from scaler.worker.port import (
     ExecutorPrinted,
     ExecutorRows,
     ExecutorUp,
+    ExecutorWaits,
     NoExecutor,
 )
 from scaler.worker.recycling import Recycling
@@ -172,6 +173,12 @@ class Worker(Actor):
         if message.number == self.number:
             for output in message.outputs:
                 self.context.tell(self.scheduler, output)
+
+    @handles(ExecutorWaits)
+    def on_waits(self, message: ExecutorWaits) -> None:
+        """Give back what has not begun: its arguments need not stay in memory for now."""
+        if message.number == self.number:
+            self.give_back()
 
     @handles(Tick)
     def on_tick(self, message: Tick) -> None:

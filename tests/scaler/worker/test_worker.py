@@ -20,7 +20,7 @@ from scaler.protocol.tasks import (
     TaskStarted,
     WorkerConnect,
 )
-from scaler.worker.port import ExecutorUp
+from scaler.worker.port import ExecutorUp, ExecutorWaits
 from tests.scaler.worker.slot import CANCELED, NOT_FOUND, Slot, confirm
 
 
@@ -348,3 +348,18 @@ def test_a_task_given_back_and_sent_again_is_not_taken_for_its_first_copy(slot):
     assert slot.executor.interrupts == [3]
     slot.executor.unwind()
     assert answer.reply == confirm(2, CANCELED)
+
+
+def test_while_an_executor_waits_for_room_what_it_has_not_begun_is_given_back(slot):
+    slot.run(1, 2, 3)
+    slot.executor.begin()
+    slot.kit.tell(ExecutorWaits(slot.executor.number))
+    assert slot.returned() == [2, 3]
+    slot.kit.tell(ExecutorWaits(slot.executor.number))
+    slot.kit.tell(ExecutorWaits(99))
+    assert slot.returned() == [2, 3]
+    slot.executor.finish()
+    slot.executor.deliver()
+    assert [row.task_id for row in slot.rows()] == [1]
+    slot.kit.advance(1.0)
+    assert slot.is_at_rest()
