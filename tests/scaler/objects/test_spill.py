@@ -389,7 +389,7 @@ def test_ctrl_c_while_an_object_is_opened_neither_loses_nor_pins_it(store):
 
 
 def test_a_store_that_is_closed_while_it_spills_can_be_read(tmp_path):
-    for count in range(4, 20):
+    for count in (4, 7, 12, 19):
         disk = open_spill_file(str(tmp_path))
         store = ObjectStore(open_shared_file(), disk, LIMIT)
         pieces = written(store, count)
@@ -400,7 +400,7 @@ def test_a_store_that_is_closed_while_it_spills_can_be_read(tmp_path):
         assert store.file.fd == disk.fd == -1
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0])
 def test_readers_and_spilling_do_not_disturb_each_other(store, seed):
     sizes = [SMALL, MAP_BYTES, LARGE]
     wanted = [data_of(number, sizes[number % 3]) for number in range(30)]
@@ -434,7 +434,7 @@ def test_readers_and_spilling_do_not_disturb_each_other(store, seed):
     assert spilled(store) != []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0])
 def test_writers_that_drop_what_they_wrote_never_see_anything_else(store, seed, until):
     errors: list[BaseException] = []
 
