@@ -70,7 +70,8 @@ class Room:
                     f"there is no room for an object of {size_bytes:,} bytes: "
                     f"{self.used_bytes():,} of {limit:,} bytes are in use, and within "
                     f"{ROOM_WAIT_S:g} s nothing could be spilled or freed. Tasks and mapped "
-                    "values pin what they use: drop futures, values and references, or allow more with object_store_bytes="
+                    "values pin what they use: drop futures, values and references, or allow "
+                    "more with object_store_bytes="
                 )
 
 
