@@ -87,8 +87,8 @@ SIDES = {
         Side("mpire", "mpire", "mpire_side.py"),
         Side("pykka", "pykka", "pykka_side.py"),
         Side("xoscar", "xoscar", "xoscar_side.py"),
-        Side("ray", "ray", "ray_side.py", requires=("ray",)),
-        Side("dask", "distributed", "dask_side.py", requires=("distributed",)),
+        Side("ray", "ray", "ray_side.py", requires=("ray", "numpy")),
+        Side("dask", "distributed", "dask_side.py", requires=("distributed", "numpy")),
         Side("opengris", "opengris-scaler", "opengris_side.py", requires=("opengris-scaler",)),
     )
 }

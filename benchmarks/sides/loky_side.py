@@ -27,6 +27,9 @@ CASES: dict[str, Callable[[Any], float]] = {
     "submit-gather": lambda pool: measure.submit_gather(pool.submit, gather),
     "map": lambda pool: measure.map_items(lambda fn, items: list(pool.map(fn, items))),
     "latency": lambda pool: measure.latency(pool.submit, gather),
+    "argument": lambda pool: measure.argument(pool.submit, gather),
+    "result": lambda pool: measure.result(pool.submit, gather),
+    "middling": lambda pool: measure.middling(pool.submit, gather),
     "cold-start": lambda pool: measure.cold_start(pool.submit, gather),
     "idle-memory": lambda pool: measure.idle_memory(pool.submit, gather),
 }
