@@ -148,11 +148,13 @@ def test_what_is_spilled_gives_its_memory_back(store, until):
 
 def test_freeing_what_is_on_disk_gives_the_disk_back(store, until):
     pieces = written(store, 12)
-    until(lambda: disk_bytes(store) == 8 * LARGE)
-    homes = spilled(store)
-    pieces = [piece for piece in pieces if piece.home not in homes]
+    # Eight at least: who waits asks again, perhaps when there is room already.
+    until(lambda: store.room.used_bytes() + disk_bytes(store) == 12 * LARGE)
+    assert store.room.used_bytes() <= LIMIT
+    while homes := spilled(store):
+        pieces = [piece for piece in pieces if piece.home not in homes]
+        until(lambda: not spilled(store))
     until(lambda: disk_bytes(store) == 0)  # the last one was just let go by the spiller
-    assert store.room.used_bytes() == LIMIT
     pieces.clear()
     store.collect()
     assert store.room.used_bytes() == 0
@@ -411,7 +413,7 @@ def test_readers_and_spilling_do_not_disturb_each_other(store, seed):
         chance = random.Random(100 * seed + number)
         held: list[tuple[Any, bytes]] = []
         try:
-            for _ in range(150):
+            for _ in range(50):
                 index = chance.randrange(len(pieces))
                 copy = chance.random() < 0.3
                 value = opened(store, pieces[index], copy=copy)
