@@ -25,8 +25,10 @@ class ExecutorObjects(ObjectMemory):
         send: Callable[[RoomFrame], None],
     ) -> None:
         """Use memory and disk; ask for room through `send`."""
-        room = Room(file, config.limit_bytes)
-        super().__init__(file, config.number, config.warm_bytes, room, disk)
+        super().__init__(file, config.number, config.warm_bytes, disk)
+        self._room = Room(file, config.limit_bytes)
+        self._untold_bytes = 0
+        """Of objects that were written since the last row: the store does not know them yet."""
         self._send = send
         self._number = config.number
         self._told: dict[int, None] = {}
@@ -34,8 +36,10 @@ class ExecutorObjects(ObjectMemory):
         self._kept: dict[int, None] = {}
         """Mapped objects of which was told that they outlive their task."""
 
-    def press(self, size_bytes: int) -> None:
-        """Have the worker's side make room."""
+    def _await_room(self, size_bytes: int) -> None:
+        self._room.reserve(size_bytes + self._untold_bytes, self._press)
+
+    def _press(self, size_bytes: int) -> None:
         self._send(RoomFrame(size_bytes))
 
     def open(self, task: Task) -> tuple[Payload, Opened, Sequence[tuple[Payload, Opened]]]:
@@ -48,11 +52,11 @@ class ExecutorObjects(ObjectMemory):
         return self.unpack(body.payload, body.objects)
 
     def _enter(self, piece: Piece) -> None:
-        self.untold_bytes += piece.size_bytes
+        self._untold_bytes += piece.size_bytes
 
     def frame(self, row: TaskRow) -> RowFrame:
         """Return the frame of a row, after which the task holds nothing here any more."""
-        self.untold_bytes = 0
+        self._untold_bytes = 0
         if row.objects:
             for piece in row.objects:
                 if piece.home >> RANGE_SHIFT == self._number:

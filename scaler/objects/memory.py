@@ -10,7 +10,6 @@ from scaler.errors import SerializationError
 from scaler.limits import INLINE_BYTES
 from scaler.objects.arena import Arena, rounded_bytes
 from scaler.objects.file import SharedFile
-from scaler.objects.room import Room
 from scaler.objects.views import MAP_BYTES, Views
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
 from scaler.serialization.buffers import Buffers, Opened, Payload, let_go
@@ -29,7 +28,6 @@ class ObjectMemory:
         file: SharedFile,
         number: int,
         warm_bytes_max: int,
-        room: Room | None = None,
         disk: SharedFile | None = None,
     ) -> None:
         """Use the memory of a host.
@@ -38,16 +36,12 @@ class ObjectMemory:
             file: the memory.
             number: of the range to write.
             warm_bytes_max: see `Arena`.
-            room: how much may be written; `None`: as much as there is.
             disk: where spilled objects are; `None`: there are none.
         """
         self.file = file
-        self._room = room
         self.views = Views(file, disk)
         self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max)
         self._lock = Lock()
-        self.untold_bytes = 0
-        """Of objects that were written, and the store does not know yet."""
         self._windows: dict[tuple[int, int], memoryview] = {}
         """Parts of the range that are mapped to be written, by offset and size."""
 
@@ -92,10 +86,6 @@ class ObjectMemory:
     def _open(self, piece: Piece, *, copy: bool) -> bytes | bytearray | memoryview:
         return self.views.open(piece, piece.spilled, copy=copy)
 
-    def press(self, size_bytes: int) -> None:
-        """Have objects freed or spilled until there is room for so much. Does not wait."""
-        raise NotImplementedError
-
     def keep(self, buffer: memoryview) -> Piece:
         """Return the piece that holds these bytes: one that does already, or a new one.
 
@@ -111,8 +101,7 @@ class ObjectMemory:
         """Its bytes are there."""
 
     def _write(self, buffer: memoryview) -> Piece:
-        if self._room is not None:
-            self._room.reserve(buffer.nbytes + self.untold_bytes, self.press)
+        self._await_room(buffer.nbytes)
         home, piece = -1, None
         try:
             with self._lock:
@@ -153,6 +142,9 @@ class ObjectMemory:
             self._windows[first, window_bytes] = window
         window[start : start + size_bytes] = buffer
         return True
+
+    def _await_room(self, size_bytes: int) -> None:
+        """Return when so much may be written; memory by itself has no bound."""
 
     def _give_up(self, home: int) -> None:
         """Free an object that was not written; `_enter` may have been called, or not."""

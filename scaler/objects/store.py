@@ -72,7 +72,7 @@ class ObjectStore(ObjectMemory):
         """
         make_page(file)
         self.room = Room(file, limit_bytes)
-        super().__init__(file, OWN, WARM_BYTES, self.room, disk)
+        super().__init__(file, OWN, WARM_BYTES, disk)
         self.disk = disk
         self._closing = weakref.finalize(self, _close_files, file, disk)
         self._closing.atexit = False  # threads may still read then
@@ -206,6 +206,9 @@ class ObjectStore(ObjectMemory):
 
     # --- room -------------------------------------------------------------------------------
 
+    def _await_room(self, size_bytes: int) -> None:
+        self.room.reserve(size_bytes, self.press)
+
     def press(self, size_bytes: int = 0) -> None:
         """Have objects freed or spilled until there is room for so much. Does not wait."""
         self.on_dropped()
@@ -286,10 +289,7 @@ class ObjectStore(ObjectMemory):
             self._closing()
 
     def _collect_late(self) -> None:
-        """Free what dies after the end, where it dies: the node's thread is gone.
-
-        This is a finalizer: it waits for no lock. What it leaves goes with the next piece.
-        """
+        """Free what dies after the end, in its finalizer; what a lock keeps goes with the next."""
         self._is_told = False
         if not self._table.acquire(blocking=False):
             return

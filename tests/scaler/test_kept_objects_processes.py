@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from typing import Any
 
 import pytest
 
 from scaler import Client, WorkerDiedError
+from tests.scaler.columns import Column, identity, is_filled
 
 pytestmark = pytest.mark.usefixtures("by_value")
 BOUND_S = 20.0
 LARGE = 1 << 21
 
 
-class Column:
-    """Hands its memory out as numpy does."""
-
-    def __init__(self, data: Any) -> None:
-        self.data = memoryview(data)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return Column, (pickle.PickleBuffer(self.data),)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-
 def column(size: int = LARGE, value: int = 1) -> Column:
     return Column(bytes([value]) * size)
-
-
-def identity(value: Any) -> Any:
-    return value
-
-
-def is_filled(value: Column, with_byte: int) -> bool:
-    return value.data == bytes([with_byte]) * len(value)
 
 
 def dies(value: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 
 from scaler import Client, ClientClosedError, SerializationError, TaskTimeoutError, WorkerDiedError
 from scaler.objects.arena import PAGE_BYTES
+from tests.scaler.columns import Column, identity, is_filled
 
 pytestmark = pytest.mark.usefixtures("by_value")
 BOUND_S = 20.0
@@ -26,29 +26,8 @@ LARGE = 1 << 21
 MB = 1 << 20
 
 
-class Column:
-    """Hands its memory out as numpy does."""
-
-    def __init__(self, data: Any) -> None:
-        self.data = memoryview(data)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return Column, (pickle.PickleBuffer(self.data),)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-
 def column(size: int = LARGE, value: int = 1) -> Column:
     return Column(bytes([value]) * size)
-
-
-def identity(value: Any) -> Any:
-    return value
-
-
-def is_filled(value: Column, with_byte: int) -> bool:
-    return value.data == bytes([with_byte]) * len(value)
 
 
 def hangs(value: Any, path: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from scaler import Client, ClientClosedError, ClientError, InputFailedError, SerializationError
+from tests.scaler.columns import Column, identity
 
 pytestmark = pytest.mark.usefixtures("by_value")
 BOUND_S = 20.0
@@ -19,27 +20,10 @@ SMALL = 1 << 17
 LARGE = 1 << 21
 
 
-class Column:
-    """Hands its memory out as numpy does."""
-
-    def __init__(self, data: Any) -> None:
-        self.data = memoryview(data)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return Column, (pickle.PickleBuffer(self.data),)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-
 @dataclasses.dataclass
 class Order:
     items: Any
     note: str = ""
-
-
-def identity(value: Any) -> Any:
-    return value
 
 
 def first_bytes(*values: Any, **named: Any) -> list[int]:

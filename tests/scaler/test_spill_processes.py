@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from scaler import Client, ObjectStoreFullError
+from tests.scaler.columns import Column, is_filled
 
 pytestmark = pytest.mark.usefixtures("by_value")
 BOUND_S = 20.0
@@ -23,25 +23,8 @@ MB = 1 << 20
 LIMIT = 16 * MB
 
 
-class Column:
-    """Hands its memory out as numpy does."""
-
-    def __init__(self, data: Any) -> None:
-        self.data = memoryview(data)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return Column, (pickle.PickleBuffer(self.data),)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-
 def column(value: int, size: int = 2 * MB) -> Column:
     return Column(bytes([value]) * size)
-
-
-def is_filled(value: Column, with_byte: int) -> bool:
-    return value.data == bytes([with_byte]) * len(value)
 
 
 def twice(value: Column) -> Column:

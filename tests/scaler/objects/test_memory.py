@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import pickle
 import resource
 import subprocess
 import sys
@@ -21,20 +20,11 @@ from scaler.protocol.objects import Body
 from scaler.serialization.buffers import Buffers
 from scaler.serialization.values import dump_value, load_value
 from tests.interruptions import interruptions
+from tests.scaler.columns import Column
 
 BOUND_S = 30.0
 SMALL = bytes(range(256)) * (INLINE_BYTES // 256)
 LARGE = bytes(range(256)) * (2 * MAP_BYTES // 256)
-
-
-class Column:
-    """Hands its memory out as numpy does."""
-
-    def __init__(self, data) -> None:
-        self.data = memoryview(data)
-
-    def __reduce_ex__(self, protocol):
-        return Column, (pickle.PickleBuffer(self.data),)
 
 
 def packed(memory: ObjectMemory, value: object) -> Body:
