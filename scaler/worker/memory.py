@@ -7,12 +7,9 @@ mount them; where there are none, the counter of the whole machine is looked at.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-_FILE_BYTES: Final = 1 << 16
-_NO_LIMIT_BYTES: Final = 1 << 60
-"""Version 1 writes a number near 2**63 where there is no limit."""
+from scaler.cgroups import Group, groups, limits_of, read
 
 
 def rss_bytes(pid: int) -> int:
@@ -22,7 +19,7 @@ def rss_bytes(pid: int) -> int:
     """
     if not pid:
         return 0
-    lines = _read(f"/proc/{pid}/status").splitlines()
+    lines = read(f"/proc/{pid}/status").splitlines()
     sizes = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
     if "VmRSS" in sizes:
         kibibytes = int(sizes["VmRSS"][0]) - int(sizes.get("RssShmem", ["0"])[0])
@@ -37,16 +34,6 @@ def _rss_bytes_psutil(pid: int) -> int:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
         return 0
-
-
-class Group(NamedTuple):
-    """A control group of memory."""
-
-    name: str
-    events: str
-    """The file that counts its OOM kills."""
-    limits: tuple[str, ...]
-    """The files with its limit and those of the groups above it."""
 
 
 class Kills(NamedTuple):
@@ -100,30 +87,10 @@ class OomKills:
 
     def _limit_bytes(self, group: Group) -> int:
         """Return the lowest limit on the way up, 0 if there is none."""
-        limits = [int(text) for text in map(self._read, group.limits) if text.strip().isdecimal()]
-        return min((limit for limit in limits if limit < _NO_LIMIT_BYTES), default=0)
+        return min(limits_of(group, self._read), default=0)
 
     def _read(self, path: str) -> str:
-        return _read(self._root + path)
-
-
-def groups(cgroup: str) -> Iterator[Group]:
-    """Yield where a process's OOM kills may be counted, by its `/proc/<pid>/cgroup`."""
-    for line in cgroup.splitlines():
-        _, _, controllers_and_name = line.partition(":")
-        controllers, _, name = controllers_and_name.partition(":")
-        if not controllers:
-            yield _group(name, "sys/fs/cgroup", "memory.events", "memory.max")
-        elif "memory" in controllers.split(","):
-            place = "sys/fs/cgroup/memory"
-            yield _group(name, place, "memory.oom_control", "memory.limit_in_bytes")
-
-
-def _group(name: str, mount: str, events: str, limit: str) -> Group:
-    folders = [mount]
-    for part in filter(None, name.split("/")):
-        folders.append(f"{folders[-1]}/{part}")
-    return Group(name, f"{folders[-1]}/{events}", tuple(f"{at}/{limit}" for at in folders))
+        return read(self._root + path)
 
 
 def counted(text: str) -> int | None:
@@ -137,17 +104,3 @@ def counted(text: str) -> int | None:
 
 def _mebibytes(size_bytes: int) -> str:
     return f"{size_bytes / (1 << 20):,.0f} MiB"
-
-
-def _read(path: str) -> str:
-    """Return what a short file of the kernel says, empty if there is none."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # `open` takes twice as long
-    except OSError:
-        return ""
-    try:
-        return os.read(fd, _FILE_BYTES).decode(errors="replace")
-    except OSError:  # the process has ended in between
-        return ""
-    finally:
-        os.close(fd)

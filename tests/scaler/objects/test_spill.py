@@ -564,7 +564,7 @@ GB = 1 << 30
 def test_memory_is_what_the_machine_has_or_the_control_group_allows(monkeypatch, files, limit):
     from scaler.objects import capacity
 
-    monkeypatch.setattr(capacity, "_read", lambda path: files.get(path, ""))
+    monkeypatch.setattr(capacity, "read", lambda path: files.get(path, ""))
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert capacity.memory_bytes() == (total if limit is None else min(limit, total))
 

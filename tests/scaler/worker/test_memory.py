@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from scaler.worker.memory import Kills, OomKills, counted, groups, rss_bytes
+from scaler.cgroups import groups
+from scaler.worker.memory import Kills, OomKills, counted, rss_bytes
 
 PID = 77
 EVENTS = "low 0\nhigh 12\nmax 3\noom 1\noom_kill {}\noom_group_kill 0\n"
