@@ -21,6 +21,7 @@ from scaler import (
     WorkerDiedError,
 )
 from scaler.limits import BLAMELESS_LOSSES
+from scaler.protocol.tasks import GetStatus
 from tests.actors.runtime.nest import no_descriptor_free
 
 pytestmark = [
@@ -59,6 +60,9 @@ def starts(directory):
 
 def test_all_tasks_are_run_again_and_nobody_is_blamed(tmp_path, until):
     with LocalCluster(workers=2) as cluster, Client(cluster) as client:
+        # A worker that comes between two submits takes the later one; the earlier one comes back
+        # from behind the task that runs, and then waits.
+        until(lambda: len(cluster.scheduler.ask(GetStatus()).result(BOUND_S).workers) == 2)
         futures = [client.submit(note, str(tmp_path), number) for number in range(6)]
         until(lambda: starts(tmp_path) == [0, 1])
         kill_launcher(cluster)
