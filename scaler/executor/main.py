@@ -155,6 +155,8 @@ class Executor:
         Only the pipe is waited for: a frame alone, whose token is about to follow, wakes nobody.
         """
         while True:
+            if self._objects.has_doubts and not self._has_claims():
+                self._settle()
             try:
                 token = os.read(self._claim_fd, TOKEN.size)
             except BlockingIOError:
@@ -167,6 +169,14 @@ class Executor:
                 return ordinal
             while self._arrived.poll(0):  # a part of a long frame, whose token comes at its end
                 self._receive()
+
+    def _has_claims(self) -> bool:
+        return bool(select.select((self._claim_fd,), (), (), 0)[0])
+
+    def _settle(self) -> None:
+        frame = self._objects.settle()
+        if frame is not None:
+            self._channel.send(frame)
 
     def _await_body(self, ordinal: int) -> Task:
         bodies = self._channel.bodies

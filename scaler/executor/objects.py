@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from scaler.objects.file import SharedFile
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.room import Room
-from scaler.protocol.executor import ExecutorConfig, RoomFrame, RowFrame
+from scaler.limits import INLINE_BYTES
+from scaler.protocol.executor import ExecutorConfig, RoomFrame, RowFrame, ViewsFrame
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
 from scaler.protocol.tasks import Task, TaskRow
 from scaler.serialization.buffers import Opened, Payload
+
+_COLLECT_SHARE: Final = 10
+"""A full garbage collection is followed by so many times its duration without one."""
 
 
 class ExecutorObjects(ObjectMemory):
@@ -25,7 +31,7 @@ class ExecutorObjects(ObjectMemory):
         send: Callable[[RoomFrame], None],
     ) -> None:
         """Use memory and disk; ask for room through `send`."""
-        super().__init__(file, config.number, config.warm_bytes, disk)
+        super().__init__(file, config.number, config.warm_bytes, disk, INLINE_BYTES)
         self._room = Room(file, config.limit_bytes)
         self._untold_bytes = 0
         """Of objects that were written since the last row: the store does not know them yet."""
@@ -33,8 +39,15 @@ class ExecutorObjects(ObjectMemory):
         self._number = config.number
         self._told: dict[int, None] = {}
         """Objects of this range that were told in rows, and not freed since."""
-        self._kept: dict[int, None] = {}
-        """Mapped objects of which was told that they outlive their task."""
+        self._seen = 0
+        """Number of the last view that the store was told of, or was gone before."""
+        self._kept: dict[int, int] = {}
+        """Home of each view of which was told that it outlives its task, by its number."""
+        self._holds: dict[int, int] = {}
+        """How many of these there are of each home."""
+        self._next_collect_s = 0.0
+        self.has_doubts = False
+        """Some may be held by garbage alone: see `settle`."""
 
     def _await_room(self, size_bytes: int) -> None:
         self._room.reserve(size_bytes + self._untold_bytes, self._press)
@@ -65,20 +78,63 @@ class ExecutorObjects(ObjectMemory):
             self.free_others(self._told)
         if not self.views and not self._kept:
             return RowFrame(row)
-        live = self._live()
-        if any(home not in self._kept for home in live):
-            gc.collect()  # perhaps only a cycle holds it, such as an exception and its frames
-            live = self._live()
-        kept = tuple([home for home in live if home not in self._kept])
-        dropped = tuple([home for home in self._kept if home not in live])
-        self._kept = live
-        return RowFrame(row, kept, dropped)
+        new = self.views.after(self._seen)
+        if new:
+            self._collect_garbage()
+            new = self.views.after(self._seen)
+        kept = self._keep(new)
+        return RowFrame(row, kept, self._let_go())
+
+    def settle(self) -> ViewsFrame | None:
+        """Collect the garbage, while there is nothing to do; return what is free because of it."""
+        self.has_doubts = False
+        gc.collect()
+        dropped = self._let_go()
+        return ViewsFrame(dropped) if dropped else None
+
+    def _collect_garbage(self) -> None:
+        """Perhaps only a cycle holds a view, such as an exception and its frames.
+
+        It is young, unless the task took long; a full collection takes many milliseconds.
+        """
+        gc.collect(1)
+        if not self.views.after(self._seen):
+            return
+        started_s = time.monotonic()
+        if started_s < self._next_collect_s:
+            self.has_doubts = True
+            return
+        gc.collect()
+        ended_s = time.monotonic()
+        self._next_collect_s = ended_s + _COLLECT_SHARE * (ended_s - started_s)
+
+    def _keep(self, new: dict[int, int]) -> tuple[int, ...]:
+        """Note views that outlive their task; return the homes that had none before."""
+        kept = []
+        for number, home in new.items():
+            self._seen = max(self._seen, number)
+            self._kept[number] = home
+            holds = self._holds.get(home, 0)
+            self._holds[home] = holds + 1
+            if not holds:
+                kept.append(home)
+        return tuple(kept)
+
+    def _let_go(self) -> tuple[int, ...]:
+        """Forget views that are gone; return the homes that have none any more."""
+        if len(self.views) == len(self._kept):
+            return ()
+        dropped = []
+        for number in [number for number in self._kept if number not in self.views]:
+            home = self._kept.pop(number)
+            self._holds[home] -= 1
+            if not self._holds[home]:
+                del self._holds[home]
+                dropped.append(home)
+        return tuple(dropped)
 
     def freed(self, homes: Iterable[int]) -> None:
         """Nobody needs these results any more."""
         for home in homes:
             del self._told[abs(home)]
             self.free(abs(home), is_cold=home < 0)
-
-    def _live(self) -> dict[int, None]:
-        return dict.fromkeys(self.views.homes())

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+from functools import lru_cache
+from typing import Any
 
 _MAP_FIXED = 0x10
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -27,6 +29,21 @@ _mmap.argtypes = (
 _FAILED = ctypes.c_void_p(-1).value
 
 
+@lru_cache(maxsize=256)
+def _bytes_type(size_bytes: int) -> Any:
+    return ctypes.c_ubyte * size_bytes
+
+
+def exporter_of(address: int, size_bytes: int, window: object) -> Any:
+    """Return an object that hands out a part of a mapping as a buffer, and keeps `window`.
+
+    Whatever was made of that buffer, and of slices of it, holds this object.
+    """
+    exporter = _bytes_type(size_bytes).from_address(address)
+    exporter.window = window
+    return exporter
+
+
 def map_file(fd: int, offset: int, size_bytes: int, *, writable: bool = False) -> mmap.mmap:
     """Map whole pages of a file.
 
@@ -35,7 +52,7 @@ def map_file(fd: int, offset: int, size_bytes: int, *, writable: bool = False) -
     """
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
     mapping = mmap.mmap(-1, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, protection)
-    place = address_of(memoryview(mapping))
+    place = address_of(mapping)
     flags = mmap.MAP_SHARED | _MAP_FIXED
     if _mmap(place, size_bytes, protection, flags, fd, offset) == _FAILED:
         number = ctypes.get_errno()
@@ -43,29 +60,14 @@ def map_file(fd: int, offset: int, size_bytes: int, *, writable: bool = False) -
     return mapping
 
 
-class _Buffer(ctypes.Structure):
-    """`Py_buffer` of the C API."""
+def address_of(buffer: memoryview | mmap.mmap) -> int:
+    """Return where in this process's memory a contiguous buffer begins.
 
-    _fields_ = (
-        ("buf", ctypes.c_void_p),
-        ("obj", ctypes.py_object),
-        ("len", ctypes.c_ssize_t),
-        ("itemsize", ctypes.c_ssize_t),
-        ("readonly", ctypes.c_int),
-        ("ndim", ctypes.c_int),
-        ("format", ctypes.c_char_p),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("suboffsets", ctypes.c_void_p),
-        ("internal", ctypes.c_void_p),
+    By a function of the stable ABI that gives the buffer back itself: Ctrl-C cannot come in between
+    (https://peps.python.org/pep-0384/).
+    """
+    address, size = ctypes.c_void_p(), ctypes.c_ssize_t()
+    ctypes.pythonapi.PyObject_AsReadBuffer(
+        ctypes.py_object(buffer), ctypes.byref(address), ctypes.byref(size)
     )
-
-
-def address_of(buffer: memoryview) -> int:
-    """Return where in this process's memory a contiguous buffer begins."""
-    found = _Buffer()
-    try:  # Ctrl-C may come with any call; what was not got is not released
-        ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(found), 0)
-        return found.buf or 0
-    finally:
-        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(found))
+    return address.value or 0

@@ -8,16 +8,14 @@ from typing import Final
 
 from scaler.errors import SerializationError
 from scaler.limits import INLINE_BYTES
-from scaler.objects.arena import Arena, rounded_bytes
+from scaler.objects.arena import Arena
 from scaler.objects.file import SharedFile
-from scaler.objects.views import MAP_BYTES, Views
+from scaler.objects.views import Views
+from scaler.objects.windows import MAP_BYTES, Windows
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
 from scaler.serialization.buffers import Buffers, Opened, Payload, let_go
 
 _NO_BUFFERS: Final[Opened] = ()
-
-_WINDOW_BYTES: Final = 1 << 26
-_WINDOWS_MAX: Final = 64
 
 
 class ObjectMemory:
@@ -29,6 +27,7 @@ class ObjectMemory:
         number: int,
         warm_bytes_max: int,
         disk: SharedFile | None = None,
+        view_bytes: int = MAP_BYTES,
     ) -> None:
         """Use the memory of a host.
 
@@ -37,13 +36,13 @@ class ObjectMemory:
             number: of the range to write.
             warm_bytes_max: see `Arena`.
             disk: where spilled objects are; `None`: there are none.
+            view_bytes: of smaller objects this process gets copies.
         """
         self.file = file
-        self.views = Views(file, disk)
+        self.views = Views(file, disk, view_bytes)
         self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max)
         self._lock = Lock()
-        self._windows: dict[tuple[int, int], memoryview] = {}
-        """Parts of the range that are mapped to be written, by offset and size."""
+        self._windows = Windows(file, writable=True)
 
     def pack(self, payload: bytes, buffers: Buffers) -> Body:
         """Put what is large of a value into shared memory; let go of the buffers in any case.
@@ -124,23 +123,11 @@ class ObjectMemory:
         A large object so takes a third of the time of `pwrite`. With a small one this thread lets
         go of no GIL, for which it would have to wait again.
         """
-        size_bytes = buffer.nbytes
-        first, window_bytes = home, rounded_bytes(size_bytes)
-        if size_bytes < MAP_BYTES:  # small ones share windows
-            first, window_bytes = home - home % _WINDOW_BYTES, _WINDOW_BYTES
-        start = home - first
-        if start + size_bytes > window_bytes:
+        try:
+            window, start = self._windows.find(home, buffer.nbytes)
+        except OSError:  # no room in the address space
             return False
-        window = self._windows.get((first, window_bytes))
-        if window is None:
-            if len(self._windows) >= _WINDOWS_MAX:
-                return False
-            try:
-                window = memoryview(self.file.map(first, window_bytes, writable=True))
-            except OSError:  # no room in the address space
-                return False
-            self._windows[first, window_bytes] = window
-        window[start : start + size_bytes] = buffer
+        window.buffer[start : start + buffer.nbytes] = buffer
         return True
 
     def _await_room(self, size_bytes: int) -> None:
@@ -161,7 +148,7 @@ class ObjectMemory:
             cold = self._arena.free(home, is_cold=is_cold)
             if cold is not None:  # before another thread takes the place and writes there
                 self.file.punch(*cold)
-                self._windows.pop(cold, None)
+                self._windows.drop(*cold)
 
     @property
     def count(self) -> int:
@@ -176,8 +163,9 @@ class ObjectMemory:
             self.free(home)
 
     def cool(self) -> None:
-        """Give the memory back that was kept to be written again."""
+        """Give back what was kept to be used again, memory and mappings: this is the end."""
+        self.views.close()
+        self._windows.close()
         with self._lock:
-            self._windows.clear()
             for offset, size_bytes in self._arena.cool():
                 self.file.punch(offset, size_bytes)

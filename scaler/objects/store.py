@@ -141,6 +141,26 @@ class ObjectStore(ObjectMemory):
         ledger.used_bytes += added_bytes
         self._leases[key] = lease
 
+    def pin(self, pieces: Iterable[Piece]) -> bool:
+        """Keep objects where they are until `unpin`, and as long as these pieces are held.
+
+        Returns:
+            Whether any of them is on disk.
+        """
+        is_spilled = False
+        with self._table:
+            for piece in pieces:
+                entry = self.objects[piece.home]
+                entry.pins += 1
+                is_spilled |= entry.spilled is not None
+        return is_spilled
+
+    def unpin(self, pieces: Iterable[Piece]) -> None:
+        """Take that back. The pieces are still held."""
+        with self._table:
+            for piece in pieces:
+                self.objects[piece.home].pins -= 1
+
     def hold(self, home: int, holder: Holder = Holder.EXECUTOR) -> Piece:
         """Return a piece of an object that is here."""
         piece = Piece(home, self.objects[home].size_bytes)

@@ -86,6 +86,12 @@ class RowFrame(msgspec.Struct, frozen=True, tag="row", array_like=True):
     """Objects that were kept, and are not looked at any more."""
 
 
+class ViewsFrame(msgspec.Struct, frozen=True, tag="views", array_like=True):
+    """An idle executor has let go of objects that it kept."""
+
+    dropped: tuple[int, ...]
+
+
 class OutputFrame(msgspec.Struct, frozen=True, tag="output", array_like=True):
     """A task printed."""
 
@@ -98,7 +104,7 @@ class RoomFrame(msgspec.Struct, frozen=True, tag="room", array_like=True):
     size_bytes: int
 
 
-ExecutorFrame = ExecutorReady | RowFrame | OutputFrame | RoomFrame
+ExecutorFrame = ExecutorReady | RowFrame | OutputFrame | RoomFrame | ViewsFrame
 
 
 class Page:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import msgspec
 
 from scaler.limits import FREED_BYTES
 from scaler.objects.store import Holder, ObjectStore
 from scaler.protocol.executor import ExecutorConfig, RowFrame
-from scaler.protocol.objects import Body, Piece
+from scaler.protocol.objects import Body, Piece, Pieces
 from scaler.protocol.tasks import Task
 
 
@@ -30,8 +31,8 @@ class PortObjects:
         self._freed: list[int] = []
         self._freed_bytes = 0
         self._kept: dict[int, Piece] = {}
-        self._sent: dict[int, list[Piece]] = {}
-        """What tasks that the executor has may read, by their ordinals: it stays where it is."""
+        self._sent: dict[int, Pieces] = {}
+        """What tasks that the executor has may read, by their ordinals: it is pinned."""
 
     def begin(self, worker: str, tell_freed: Callable[[], None]) -> ExecutorConfig:
         """Give the executor a range of the store; return what it is told when it starts.
@@ -54,21 +55,21 @@ class PortObjects:
 
     def sent(self, ordinals: Sequence[int], tasks: Sequence[Task]) -> tuple[Task, ...]:
         """Pin what these tasks may read; return them with the places where it is."""
-        return tuple(
-            self._placed(ordinal, task) if task.objects or task.inputs else task
-            for ordinal, task in zip(ordinals, tasks, strict=True)
-        )
+        placed = list(tasks)
+        for index, task in enumerate(tasks):
+            if task.objects or task.inputs:
+                pieces = task.objects
+                if task.inputs:
+                    pieces += tuple(chain(*[body.objects for body in task.inputs if body]))
+                self._sent[ordinals[index]] = pieces
+                if self.store.pin(pieces):
+                    placed[index] = self._placed(task)
+        return tuple(placed)
 
-    def _placed(self, ordinal: int, task: Task) -> Task:
+    def _placed(self, task: Task) -> Task:
+        """Return a task with the places of its objects, some of which are on disk."""
+        place = self.store.place
         bodies = [body for body in task.inputs if body is not None]
-        pieces = [*task.objects, *(piece for body in bodies for piece in body.objects)]
-        if not pieces:
-            return task
-        hold, place = self.store.hold, self.store.place
-        homes = dict.fromkeys(piece.home for piece in pieces)
-        self._sent[ordinal] = [hold(home) for home in homes]
-        if all(place(piece) is piece for piece in pieces):
-            return task
         inputs = [Body(body.payload, tuple(map(place, body.objects))) for body in bodies]
         objects = tuple(map(place, task.objects))
         return msgspec.structs.replace(task, objects=objects, inputs=tuple(inputs))
@@ -76,8 +77,13 @@ class PortObjects:
     def taken_back(self, ordinals: tuple[int, ...]) -> tuple[int, ...]:
         """The executor will not read what these tasks have; return them."""
         for ordinal in ordinals:
-            self._sent.pop(ordinal, None)
+            self._unpin(ordinal)
         return ordinals
+
+    def _unpin(self, ordinal: int) -> None:
+        pieces = self._sent.pop(ordinal, None)
+        if pieces:
+            self.store.unpin(pieces)
 
     def row_came(self, frame: RowFrame) -> None:
         """Hold what the row has, and what the executor keeps of the arguments."""
@@ -85,9 +91,13 @@ class PortObjects:
             self.store.lease(frame.row.objects, Holder.RESULT)
         for home in frame.kept:
             self._kept[home] = self.store.hold(home)
-        for home in frame.dropped:
+        self.let_go(frame.dropped)
+        self._unpin(frame.row.ordinal)
+
+    def let_go(self, homes: Sequence[int]) -> None:
+        """The executor keeps these no more."""
+        for home in homes:
             del self._kept[home]
-        self._sent.pop(frame.row.ordinal, None)
 
     def take_freed(self) -> tuple[int, ...]:
         """Return what the executor is to be told now."""
@@ -106,7 +116,7 @@ class PortObjects:
     def close(self) -> None:
         """The executor is gone."""
         self._kept.clear()
-        self._sent.clear()
+        self.taken_back(tuple(self._sent))
         number, self._number = self._number, 0
         if number:
             self.store.leave(number)

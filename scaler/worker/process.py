@@ -17,6 +17,7 @@ from scaler.protocol.executor import (
     ExecutorReady,
     RoomFrame,
     RowFrame,
+    ViewsFrame,
     RunTasks,
 )
 from scaler.protocol.tasks import Function, Task, TaskOutput, TaskRow
@@ -212,6 +213,8 @@ class ExecutorProcess:
             elif isinstance(frame, RoomFrame):
                 self._tell(ExecutorWaits(self.number))
                 self._objects.store.press(frame.size_bytes)
+            elif isinstance(frame, ViewsFrame):
+                self._objects.let_go(frame.dropped)
             else:
                 self._tell_rows(rows)
                 outputs.append(frame.output)

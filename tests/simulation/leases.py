@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from scaler.client.future import ScalerFuture
 from scaler.errors import SerializationError
-from scaler.objects.views import MAP_BYTES
+from scaler.objects.windows import MAP_BYTES
 from tests.simulation.verdicts import forget_frames
 
 if TYPE_CHECKING:

@@ -21,8 +21,10 @@ def file() -> Iterator[SharedFile]:
 
 
 @pytest.fixture
-def memory(file: SharedFile) -> ObjectMemory:
-    return ObjectMemory(file, 1, 1 << 24)
+def memory(file: SharedFile) -> Iterator[ObjectMemory]:
+    made = ObjectMemory(file, 1, 1 << 24)
+    yield made
+    made.cool()
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from scaler.errors import ObjectStoreFullError, SerializationError
 from scaler.limits import INLINE_BYTES
 from scaler.objects.file import SharedFile
 from scaler.objects.memory import ObjectMemory
-from scaler.objects.views import MAP_BYTES, MAPPINGS_MAX
+from scaler.objects.views import VIEWS_MAX
+from scaler.objects.windows import MAP_BYTES
 from scaler.protocol.objects import Body
 from scaler.serialization.buffers import Buffers
 from scaler.serialization.values import dump_value, load_value
@@ -149,8 +150,8 @@ def test_an_interrupt_when_a_view_dies_does_not_keep_it(memory):
 
 def test_beyond_a_number_of_views_there_are_copies(memory):
     piece = memory.keep(memoryview(LARGE[:MAP_BYTES]))
-    views = [memory.views.open(piece) for _ in range(MAPPINGS_MAX + 3)]
-    assert len(memory.views) == MAPPINGS_MAX
+    views = [memory.views.open(piece) for _ in range(VIEWS_MAX + 3)]
+    assert len(memory.views) == VIEWS_MAX
     assert views[-1] == LARGE[:MAP_BYTES]
     assert views[-1].readonly
     views.clear()
