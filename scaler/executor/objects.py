@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from scaler.limits import INLINE_BYTES
 from scaler.objects.file import SharedFile
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.room import Room
-from scaler.limits import INLINE_BYTES
 from scaler.protocol.executor import ExecutorConfig, RoomFrame, RowFrame, ViewsFrame
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
 from scaler.protocol.tasks import Task, TaskRow

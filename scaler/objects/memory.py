@@ -7,11 +7,11 @@ from threading import Lock
 from typing import Final
 
 from scaler.errors import SerializationError
-from scaler.limits import INLINE_BYTES
+from scaler.limits import INLINE_BYTES, MAP_BYTES
 from scaler.objects.arena import Arena
 from scaler.objects.file import SharedFile
 from scaler.objects.views import Views
-from scaler.objects.windows import MAP_BYTES, Windows
+from scaler.objects.windows import Windows
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
 from scaler.serialization.buffers import Buffers, Opened, Payload, let_go
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 import mmap
 from typing import Final, NamedTuple
 
+from scaler.limits import MAP_BYTES
 from scaler.objects.arena import rounded_bytes
 from scaler.objects.file import SharedFile
-
-MAP_BYTES: Final = 1 << 20
-"""Larger objects have windows of their own."""
 
 _SHARED_BYTES: Final = 1 << 26
 _WINDOWS_MAX: Final = 256

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from scaler.limits import PREFETCH_US
+from scaler.protocol.tasks import Task
+from scaler.scheduler.holders import Holders
 from scaler.scheduler.records import TaskQueue, TaskRecord, WorkerEntry
 from scaler.scheduler.transitions import TaskEvent, TaskState, next_state
 
@@ -13,6 +15,8 @@ _DISPATCHED = next_state(TaskState.QUEUED, TaskEvent.DISPATCHED)
 
 class Placement:
     """Hands queued tasks out, oldest first, to workers with room, idle ones first.
+
+    Of several it prefers those that have mapped a task's large objects already.
 
     No call takes time that depends on how many tasks or workers there are, but for `assign`, which
     takes it for each task that it hands out.
@@ -25,6 +29,7 @@ class Placement:
         self._idle: deque[WorkerEntry] = deque()
         self._busy: deque[WorkerEntry] = deque()
         """Those that run something and have room for more. Both may name some that no longer do."""
+        self._holders = Holders()
 
     @property
     def queued(self) -> int:
@@ -54,6 +59,16 @@ class Placement:
             self._busy.append(worker)
 
     def _next_worker(self) -> WorkerEntry | None:
+        """Take out the worker that gets the first task of the queue."""
+        worker = self._take_worker()
+        if worker is None or not self._holders:
+            return worker
+        holder = self._holder(self._queue.first(self._records).task, worker)
+        if holder is not worker:
+            self._put_first(worker)
+        return holder
+
+    def _take_worker(self) -> WorkerEntry | None:
         """Take out the idle worker that ran last, or the one with room that waited longest."""
         while self._idle:
             worker = self._idle.pop()
@@ -66,6 +81,24 @@ class Placement:
             if worker.has_room:
                 return worker
         return None
+
+    def _put_first(self, worker: WorkerEntry) -> None:
+        """Enter a worker again that was taken out."""
+        if worker.outstanding:
+            worker.listed = True
+            self._busy.appendleft(worker)
+        else:
+            worker.idle = True
+            self._idle.append(worker)
+
+    def _holder(self, task: Task, other: WorkerEntry) -> WorkerEntry:
+        """Return a worker that has what the task needs and is as free as `other`, or that."""
+        for worker in self._holders.of(task):
+            if worker is other:
+                break
+            if worker.has_room and (other.outstanding or not worker.outstanding):
+                return worker
+        return other
 
     def release(self, worker: WorkerEntry, record: TaskRecord) -> None:
         """The worker no longer answers for the task."""
@@ -110,7 +143,10 @@ class Placement:
             record.worker = worker
             record.expected_us = expected_us = record.entry.expected_us
             load_us += expected_us
-            outstanding[record.task.task_id] = record
+            task = record.task
+            outstanding[task.task_id] = record
             batch.append(record)
+            if task.objects or task.inputs:
+                self._holders.note(task, worker)
             room -= 1
         worker.load_us = load_us

@@ -188,6 +188,12 @@ class TaskQueue:
                 if task_id in records and records[task_id].state is TaskState.QUEUED
             )
 
+    def first(self, records: dict[int, TaskRecord]) -> TaskRecord:
+        """Return the task that `pop` would take."""
+        record = self.pop(records)
+        self.push_front(record)
+        return record
+
     def pop(self, records: dict[int, TaskRecord]) -> TaskRecord:
         """Take the first task that is still queued. There must be one."""
         while True:

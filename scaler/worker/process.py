@@ -17,8 +17,8 @@ from scaler.protocol.executor import (
     ExecutorReady,
     RoomFrame,
     RowFrame,
-    ViewsFrame,
     RunTasks,
+    ViewsFrame,
 )
 from scaler.protocol.tasks import Function, Task, TaskOutput, TaskRow
 from scaler.worker.answers import AnswersPipe

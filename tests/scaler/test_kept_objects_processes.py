@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any
@@ -66,4 +67,19 @@ def test_what_an_executor_kept_can_be_its_result_and_goes_with_it(until):
         del given
         with pytest.raises(WorkerDiedError):
             client.options(max_attempts=1).submit(dies, None).result(BOUND_S)
+        until(lambda: not objects)
+
+
+def test_an_executor_at_rest_lets_go_of_what_garbage_holds(until):
+    def leave_garbage(value: Column) -> None:
+        cycle: list[object] = [value]
+        cycle.append(cycle)
+        del value
+        gc.collect()  # it is old now: only a full collection finds it
+
+    with Client(workers=1) as client:
+        objects = client.cluster.objects.objects
+        futures = [client.submit(leave_garbage, column(LARGE, n)) for n in range(5)]
+        for future in futures:
+            future.result(BOUND_S)
         until(lambda: not objects)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from scaler.client.future import ScalerFuture
 from scaler.errors import SerializationError
-from scaler.objects.windows import MAP_BYTES
+from scaler.limits import MAP_BYTES
 from tests.simulation.verdicts import forget_frames
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _difference(world: World) -> dict[str, object]:
 def _needed(world: World) -> Iterator[int]:
     """Yield the objects that are looked at, or may be."""
     for executor in world.truth.alive.values():
-        yield from executor.objects.own._kept
+        yield from executor.objects.own._holds
     for client in world.clients:
         for future in _futures(client):
             task = world.truth.tasks[future.task_id]

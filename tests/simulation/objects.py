@@ -166,6 +166,6 @@ class SimObjects:
         known = [home for home in own._arena.taken if home in store.objects]
         told = [*port._freed, *self._freed]
         return {
-            "kept, and not by the process": port._kept.keys() ^ own._kept.keys(),
+            "kept, and not by the process": port._kept.keys() ^ own._holds.keys(),
             "places that nobody gives back": sorted([*known, *told]) != sorted(own._arena.taken),
         }

@@ -12,11 +12,10 @@ import sys
 import pytest
 
 from scaler.errors import ObjectStoreFullError, SerializationError
-from scaler.limits import INLINE_BYTES
+from scaler.limits import INLINE_BYTES, MAP_BYTES
 from scaler.objects.file import SharedFile
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.views import VIEWS_MAX
-from scaler.objects.windows import MAP_BYTES
 from scaler.protocol.objects import Body
 from scaler.serialization.buffers import Buffers
 from scaler.serialization.values import dump_value, load_value

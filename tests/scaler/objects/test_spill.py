@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from scaler.errors import ObjectStoreFullError, SerializationError
+from scaler.limits import MAP_BYTES
 from scaler.objects.file import SharedFile, open_shared_file
 from scaler.objects.spill import SpillFile, open_spill_file
 from scaler.objects.store import Holder, ObjectStore
 from scaler.objects.views import SpillError
-from scaler.objects.windows import MAP_BYTES
 from scaler.protocol.objects import Piece
 from tests.interruptions import interruptions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors import ActorRef
 from actors.testkit import ActorHarness, Asked, InboxRef, PendingReply
-from scaler.protocol.objects import Body
+from scaler.protocol.objects import Body, Pieces
 from scaler.protocol.tasks import (
     CLIENT_SHIFT,
     ClientConnect,
@@ -101,12 +101,16 @@ class Desk:
         policy: TaskPolicy | None = None,
         needs: tuple[int, ...] = (),
         inputs: tuple[Body | None, ...] = (),
+        objects: Pieces = (),
     ) -> None:
         """Submit tasks, all in one message; `inputs` are those of `needs` that come with them."""
         needed = tuple(task_id(number, client) for number in needs)
         function = Function(function_id, b"blob", "module.f")
         tasks = tuple(
-            Task(task_id(number, client), function_id, b"", chunked, 1, policy, needed, inputs)
+            Task(
+                *(task_id(number, client), function_id, b"", chunked, 1, policy),
+                *(needed, inputs, objects),
+            )
             for number in numbers
         )
         self.kit.tell(TaskSubmit((function,), tasks), sender=self.clients[client])

@@ -46,13 +46,13 @@ OBJECTS: Final = (
     Mutant(
         "what a task that was taken back may read stays pinned",
         _PORT,
-        "            self._sent.pop(ordinal, None)\n        return ordinals\n",
+        "            self._unpin(ordinal)\n        return ordinals\n",
         "            self._sent.get(ordinal)\n        return ordinals\n",
     ),
     Mutant(
         "what a task that has ended may read stays pinned",
         _PORT,
-        "        self._sent.pop(frame.row.ordinal, None)\n",
+        "        self._unpin(frame.row.ordinal)\n",
         "        self._sent.get(frame.row.ordinal)\n",
     ),
     Mutant(
@@ -94,8 +94,8 @@ OBJECTS: Final = (
     Mutant(
         "what an executor had mapped is held after its death",
         _PORT,
-        "        self._kept.clear()\n        self._sent.clear()\n",
-        "        self._sent.clear()\n",
+        "        self._kept.clear()\n        self.taken_back(",
+        "        self.taken_back(",
     ),
     Mutant(
         "an executor is told of the last object that was freed only",
@@ -130,8 +130,8 @@ OBJECTS: Final = (
     Mutant(
         "an executor does not tell what it keeps beside what it kept",
         _EXECUTOR,
-        "        kept = tuple([home for home in live if home not in self._kept])\n",
-        "        kept = () if self._kept else tuple(live)\n",
+        "            if not holds:\n                kept.append(home)\n",
+        "            if len(self._kept) == 1:\n                kept.append(home)\n",
     ),
     Mutant(
         "a view is passed on as an object that was not written",
@@ -169,9 +169,9 @@ OBJECTS: Final = (
     Mutant(
         "what a view is of is forgotten",
         "scaler/objects/views.py",
-        "        self._views[key] = _View(piece, address_of(view), watched)\n",
+        "        self._views[number] = _View(piece, address, watched)\n",
         "        part = Piece(piece.home, piece.size_bytes)\n"
-        "        self._views[key] = _View(part, address_of(view), watched)\n",
+        "        self._views[number] = _View(part, address, watched)\n",
     ),
     Mutant(
         "a result by reference is passed on without its objects",
