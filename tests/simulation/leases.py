@@ -118,6 +118,7 @@ def let_go(world: World) -> None:
         client.forget()
     for executor in world.truth.alive.values():
         executor.objects.end()
+    world.memory.store.cool()
     world.memory.file.close()
 
 

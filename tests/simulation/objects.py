@@ -150,6 +150,7 @@ class SimObjects:
         """The process is gone."""
         self._run = None
         self._buffers, self._kept = [], []
+        self.own.views.close()
 
     # --- the oracle -------------------------------------------------------------------------
 
