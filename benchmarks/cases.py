@@ -113,7 +113,15 @@ CASES = (
     ),
     Case(
         "middling",
-        "1,000 tasks with an array of 100 KB",
+        "1,000 tasks with the same array of 100 KB",
+        "tasks/s",
+        Better.HIGHER,
+        (Beside("ppe-fork", 4),),
+        others=("loky", "ray", "dask"),
+    ),
+    Case(
+        "own-arrays",
+        "1,000 tasks, each with an array of 100 KB of its own",
         "tasks/s",
         Better.HIGHER,
         (Beside("ppe-fork", 4),),

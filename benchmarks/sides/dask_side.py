@@ -59,6 +59,7 @@ CASES: dict[str, Callable[[Client, measure.Submit], float]] = {
         partial(client.scatter, hash=False), submit, client.gather
     ),
     "middling": lambda client, submit: measure.middling(submit, client.gather),
+    "own-arrays": lambda client, submit: measure.own_arrays(submit, client.gather),
     "cold-start": lambda client, submit: measure.cold_start(submit, client.gather),
     "idle-memory": lambda client, submit: measure.idle_memory(submit, client.gather),
     "process-call": lambda client, _: process_call(client),

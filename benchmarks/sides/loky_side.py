@@ -30,6 +30,7 @@ CASES: dict[str, Callable[[Any], float]] = {
     "argument": lambda pool: measure.argument(pool.submit, gather),
     "result": lambda pool: measure.result(pool.submit, gather),
     "middling": lambda pool: measure.middling(pool.submit, gather),
+    "own-arrays": lambda pool: measure.own_arrays(pool.submit, gather),
     "cold-start": lambda pool: measure.cold_start(pool.submit, gather),
     "idle-memory": lambda pool: measure.idle_memory(pool.submit, gather),
 }

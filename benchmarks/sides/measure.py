@@ -163,14 +163,24 @@ def shared(put: Callable[[Any], Any], submit: Submit, gather: Gather) -> float:
 
 
 def middling(submit: Submit, gather: Gather) -> float:
-    """Return tasks per second, each with an array of 100 KB."""
-    array = array_of(MIDDLING_BYTES)
+    """Return tasks per second, each with the same array of 100 KB."""
+    return of_arrays([array_of(MIDDLING_BYTES)] * MIDDLING_TASKS, submit, gather)
+
+
+def own_arrays(submit: Submit, gather: Gather) -> float:
+    """Return tasks per second, each with an array of 100 KB of its own."""
+    arrays = [array_of(MIDDLING_BYTES) * n for n in range(MIDDLING_TASKS)]
+    return of_arrays(arrays, submit, gather)
+
+
+def of_arrays(arrays: list[Any], submit: Submit, gather: Gather) -> float:
+    """Return tasks per second, one for each of these arrays."""
 
     def once() -> None:
-        gather([submit(first, array) for _ in range(MIDDLING_TASKS)])
+        gather([submit(first, array) for array in arrays])
 
     once()
-    return rate(once, MIDDLING_TASKS)
+    return rate(once, len(arrays))
 
 
 class Busy:

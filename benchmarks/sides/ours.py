@@ -170,6 +170,7 @@ TASKS: dict[str, Callable[[Client], float]] = {
     "result": lambda client: measure.result(client.submit, gather),
     "shared": lambda client: measure.shared(client.put, client.submit, gather),
     "middling": lambda client: measure.middling(client.submit, gather),
+    "own-arrays": lambda client: measure.own_arrays(client.submit, gather),
     "cold-start": lambda client: measure.cold_start(client.submit, gather),
     "idle-memory": lambda client: measure.idle_memory(client.submit, gather),
 }

@@ -65,6 +65,7 @@ CASES: dict[str, Callable[[], float]] = {
     "result": partial(measure.result, submit, ray.get),
     "shared": partial(measure.shared, ray.put, submit, ray.get),
     "middling": partial(measure.middling, submit, ray.get),
+    "own-arrays": partial(measure.own_arrays, submit, ray.get),
     "cancel-running": partial(measure.cancel_running, submit, kill, ray.get),
     "cancel-queued": partial(measure.cancel_queued, submit, kill, cancel_all),
     "cold-start": partial(measure.cold_start, submit, ray.get),
