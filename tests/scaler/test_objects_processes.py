@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 from scaler import Client, ClientClosedError, SerializationError, TaskTimeoutError, WorkerDiedError
 from scaler.objects.arena import PAGE_BYTES
 from tests.scaler.columns import Column, identity, is_filled
+from tests.scaler.rest import at_rest
 
 pytestmark = pytest.mark.usefixtures("by_value")
 BOUND_S = 20.0
@@ -55,7 +55,7 @@ def held_bytes(client: Client) -> Callable[[], int]:
 @pytest.fixture(autouse=True)
 def _no_object_is_left(client: Client, until: Any) -> Iterator[None]:
     yield
-    until(lambda: gc.collect() is not None and not client.cluster.objects.objects)
+    until(at_rest(client.cluster.objects))
 
 
 # --- values ---------------------------------------------------------------------------------

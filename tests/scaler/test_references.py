@@ -13,6 +13,7 @@ import pytest
 
 from scaler import Client, ClientClosedError, ClientError, InputFailedError, SerializationError
 from tests.scaler.columns import Column, identity
+from tests.scaler.rest import at_rest
 
 pytestmark = pytest.mark.usefixtures("by_value")
 BOUND_S = 20.0
@@ -48,7 +49,7 @@ def fail(value: Any = None) -> None:
 @pytest.fixture(autouse=True)
 def _no_object_is_left(client: Client, until: Any) -> Iterator[None]:
     yield
-    until(lambda: gc.collect() is not None and not client.cluster.objects.objects)
+    until(at_rest(client.cluster.objects))
 
 
 @pytest.fixture

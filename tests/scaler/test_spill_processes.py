@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 
 from scaler import Client, ObjectStoreFullError
 from tests.scaler.columns import Column, is_filled
+from tests.scaler.rest import at_rest
 
 pytestmark = pytest.mark.usefixtures("by_value")
 BOUND_S = 20.0
@@ -47,7 +47,7 @@ def small(tmp_path, until) -> Iterator[Client]:
     folder.mkdir()
     with Client(workers=2, object_store_bytes=LIMIT, spill_directory=folder) as made:
         yield made
-        until(lambda: gc.collect() is not None and not made.cluster.objects.objects)
+        until(at_rest(made.cluster.objects))
         assert made.cluster.objects.room.used_bytes() == 0
     assert list(folder.iterdir()) == []
 
