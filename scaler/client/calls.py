@@ -11,15 +11,15 @@ import msgspec
 
 from scaler.client.chunking import Chunker, known_total
 from scaler.client.future import ScalerFuture
-from scaler.client.inputs import dumped, packed
+from scaler.client.inputs import adumped, dumped, packing
 from scaler.client.mapping import run_imap, run_map, star_items, zip_items
 from scaler.client.object_reference import ObjectReference
 from scaler.client.object_table import ObjectTable, table_of
 from scaler.client.outcome import CancelOutcome, check_cancel
 from scaler.client.session import ClientSession
-from scaler.client.submissions import Submission
 from scaler.errors import TaskTimeoutError
 from scaler.objects.store import Holder
+from scaler.objects.waiting import finish
 from scaler.protocol.tasks import Function, TaskPolicy
 from scaler.serialization.buffers import Buffers
 from scaler.serialization.values import dump_arguments, dump_items, dump_value, load_value
@@ -41,13 +41,18 @@ class Calls:
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         """See `Client.submit`."""
-        return self.session.submit(self._prepared(options, fn, args, kwargs), block=options.block)
+        function = self._function_of(options, fn)
+        arguments = dumped(self.session.objects, dump_arguments, args, kwargs)
+        submission = self.session.prepare(function, arguments, options.policy)
+        return self.session.submit(submission, block=options.block)
 
     async def asubmit(
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         """See `Client.asubmit`."""
-        return await self.session.asubmit(self._prepared(options, fn, args, kwargs))
+        function = self._function_of(options, fn)
+        arguments = await adumped(self.session.objects, dump_arguments, args, kwargs)
+        return await self.session.asubmit(self.session.prepare(function, arguments, options.policy))
 
     def map(self, options: ClientOptions, fn: Any, iterables: tuple[Iterable[Any], ...]) -> Any:
         """See `Client.map`."""
@@ -96,7 +101,7 @@ class Calls:
         buffers: Buffers = []
         payload = dump_value(value, buffers, what="the value")
         objects = self.session.objects
-        body = objects.share(packed(objects, payload, buffers), Holder.REFERENCE)
+        body = objects.share(finish(packing(objects, payload, buffers)), Holder.REFERENCE)
         return self.session.references.make(checked, body)
 
     def get(self, handles: Any, copy: bool) -> Any:
@@ -124,13 +129,6 @@ class Calls:
     def objects(self) -> ObjectTable:
         """See `Client.objects`."""
         return table_of(self.session.objects, self.session.references.names())
-
-    def _prepared(
-        self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Submission:
-        function = self._function_of(options, fn)
-        arguments = dumped(self.session.objects, dump_arguments, args, kwargs)
-        return self.session.prepare(function, arguments, options.policy)
 
     def _function_of(self, options: ClientOptions, fn: Any) -> Function:
         self.session.check_usable()

@@ -136,7 +136,7 @@ class BaseClient(ObjectMethods):
     async def asubmit(
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> ScalerFuture[R]:
-        """Do what `submit` does; wait for credit without blocking the event loop.
+        """Do what `submit` does; wait for credit and room without blocking the event loop.
 
         Raises:
             SerializationError: function or arguments cannot be pickled.

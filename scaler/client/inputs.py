@@ -18,6 +18,7 @@ from scaler.errors import ClientClosedError, ClientError
 from scaler.limits import INLINE_BYTES, INPUTS_TIMEOUT_S
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.store import Holder
+from scaler.objects.waiting import Steps, afinish, finish
 from scaler.protocol.objects import Body, Pieces
 from scaler.protocol.tasks import AwaitInputs, InputGiven, RowStatus
 from scaler.serialization.buffers import Buffers
@@ -45,28 +46,43 @@ def dumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> A
         ObjectStoreFullError: there is no room.
     """
     buffers: Buffers = []
-    needs: tuple[Need, ...] = ()
-    try:
-        payload = dump(*values, buffers)
-    except FutureMetError:  # only now: calls without futures pay nothing
-        with collecting() as futures:
-            payload = dump(*values, buffers)
-        needs = tuple(futures)
+    payload, needs = _pickled(dump, values, buffers)
     if not buffers and len(payload) < INLINE_BYTES:
         return payload, (), needs
-    body = packed(objects, payload, buffers)
+    body = finish(packing(objects, payload, buffers))
     return body.payload, body.objects, needs
 
 
-def packed(objects: ObjectMemory, payload: bytes, buffers: Buffers) -> Body:
-    """Return what `objects.pack` does.
+async def adumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> Arguments:
+    """Do what `dumped` does; let the event loop run while there is no room."""
+    buffers: Buffers = []
+    payload, needs = _pickled(dump, values, buffers)
+    if not buffers and len(payload) < INLINE_BYTES:
+        return payload, (), needs
+    body = await afinish(packing(objects, payload, buffers))
+    return body.payload, body.objects, needs
+
+
+def _pickled(
+    dump: Callable[..., bytes], values: tuple[Any, ...], buffers: Buffers
+) -> tuple[bytes, tuple[Need, ...]]:
+    try:
+        return dump(*values, buffers), ()
+    except FutureMetError:  # only now: calls without futures pay nothing
+        with collecting() as futures:
+            payload = dump(*values, buffers)
+        return payload, tuple(futures)
+
+
+def packing(objects: ObjectMemory, payload: bytes, buffers: Buffers) -> Steps[Body]:
+    """Do what `objects.packing` does.
 
     Raises:
-        ClientClosedError: that happened meanwhile.
+        ClientClosedError: the client was closed meanwhile.
         ObjectStoreFullError: there is no room.
     """
     try:
-        return objects.pack(payload, buffers)
+        return (yield from objects.packing(payload, buffers))
     except OSError as error:
         if objects.file.fd >= 0:
             raise

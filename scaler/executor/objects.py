@@ -11,6 +11,7 @@ from scaler.limits import INLINE_BYTES
 from scaler.objects.file import SharedFile
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.room import Room
+from scaler.objects.waiting import Steps
 from scaler.protocol.executor import ExecutorConfig, RoomFrame, RowFrame, ViewsFrame
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
 from scaler.protocol.tasks import Task, TaskRow
@@ -49,8 +50,8 @@ class ExecutorObjects(ObjectMemory):
         self.has_doubts = False
         """Some may be held by garbage alone: see `settle`."""
 
-    def _await_room(self, size_bytes: int) -> None:
-        self._room.reserve(size_bytes + self._untold_bytes, self._press)
+    def _await_room(self, size_bytes: int) -> Steps[None]:
+        return self._room.reserve(size_bytes + self._untold_bytes, self._press)
 
     def _press(self, size_bytes: int) -> None:
         self._send(RoomFrame(size_bytes))

@@ -11,6 +11,7 @@ from scaler.limits import INLINE_BYTES, MAP_BYTES
 from scaler.objects.arena import Arena
 from scaler.objects.file import SharedFile
 from scaler.objects.views import Views
+from scaler.objects.waiting import Steps, finish
 from scaler.objects.windows import Windows
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
 from scaler.serialization.buffers import Buffers, Opened, Payload, let_go
@@ -50,11 +51,17 @@ class ObjectMemory:
         Raises:
             ObjectStoreFullError: there is no room.
         """
+        return finish(self.packing(payload, buffers))
+
+    def packing(self, payload: bytes, buffers: Buffers) -> Steps[Body]:
+        """Do what `pack` does; whoever drives this waits for room."""
         try:
-            objects = [self.keep(buffer) for buffer in buffers]
+            objects: list[Piece] = []
+            for buffer in buffers:
+                objects += ((yield from self._keeping(buffer)),)
             if len(payload) < INLINE_BYTES:
                 return Body(payload, tuple(objects))
-            return Body(b"", (self.keep(memoryview(payload)), *objects))
+            return Body(b"", ((yield from self._keeping(memoryview(payload))), *objects))
         finally:
             let_go(buffers)
 
@@ -91,7 +98,10 @@ class ObjectMemory:
         Raises:
             ObjectStoreFullError: there is no room.
         """
-        return self.views.find(buffer) or self._write(buffer)
+        return finish(self._keeping(buffer))
+
+    def _keeping(self, buffer: memoryview) -> Steps[Piece]:
+        return self.views.find(buffer) or (yield from self._writing(buffer))
 
     def _enter(self, piece: Piece) -> None:
         """Note a piece that was just made; its bytes are not there yet."""
@@ -99,8 +109,8 @@ class ObjectMemory:
     def _written(self, piece: Piece) -> None:
         """Its bytes are there."""
 
-    def _write(self, buffer: memoryview) -> Piece:
-        self._await_room(buffer.nbytes)
+    def _writing(self, buffer: memoryview) -> Steps[Piece]:
+        yield from self._await_room(buffer.nbytes)
         home, piece = -1, None
         try:
             with self._lock:
@@ -130,8 +140,9 @@ class ObjectMemory:
         window.buffer[start : start + buffer.nbytes] = buffer
         return True
 
-    def _await_room(self, size_bytes: int) -> None:
-        """Return when so much may be written; memory by itself has no bound."""
+    def _await_room(self, size_bytes: int) -> Steps[None]:
+        """End when so much may be written; memory by itself has no bound."""
+        yield from ()
 
     def _give_up(self, home: int) -> None:
         """Free an object that was not written; `_enter` may have been called, or not."""

@@ -15,6 +15,7 @@ from scaler.errors import ObjectStoreFullError
 from scaler.limits import ROOM_WAIT_S
 from scaler.objects.arena import PAGE_BYTES
 from scaler.objects.file import SharedFile
+from scaler.objects.waiting import Steps
 
 _POLL_S: Final = 0.002
 _PRESS_EVERY: Final = 25
@@ -40,8 +41,8 @@ class Room:
         """Let go of the page."""
         self._words = memoryview(bytearray(8)).cast("Q")
 
-    def reserve(self, size_bytes: int, press: Callable[[int], None]) -> None:
-        """Return when there is room.
+    def reserve(self, size_bytes: int, press: Callable[[int], None]) -> Steps[None]:
+        """End when there is room.
 
         Args:
             size_bytes: what is to be written.
@@ -62,7 +63,7 @@ class Room:
         for turn in count():
             if turn % _PRESS_EVERY == 0:
                 press(size_bytes)  # again and again: another one may take what was made
-            time.sleep(_POLL_S)
+            yield _POLL_S
             if self._words[0] + size_bytes <= limit:  # or it was closed: see who writes then
                 return
             if time.monotonic() > end_s:

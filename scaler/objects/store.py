@@ -24,6 +24,7 @@ from scaler.objects.repeated import Repeated
 from scaler.objects.room import Room, make_page
 from scaler.objects.spill import SpillFile
 from scaler.objects.spiller import Spiller
+from scaler.objects.waiting import Steps
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece, Spilled
 
 OWN: Final = 1
@@ -90,11 +91,10 @@ class ObjectStore(ObjectMemory):
         self._next_number = OWN + 1
         self._spiller = None if disk is None else Spiller(self, SpillFile(disk))
 
-    def keep(self, buffer: memoryview) -> Piece:
-        """Return the piece that holds these bytes: one that does already, or a new one."""
+    def _keeping(self, buffer: memoryview) -> Steps[Piece]:
         piece = self.views.find(buffer) or self._repeated.find(buffer)
         if piece is None:
-            piece = self._write(buffer)
+            piece = yield from self._writing(buffer)
             self._repeated.note(buffer, piece)
         return piece
 
@@ -226,8 +226,8 @@ class ObjectStore(ObjectMemory):
 
     # --- room -------------------------------------------------------------------------------
 
-    def _await_room(self, size_bytes: int) -> None:
-        self.room.reserve(size_bytes, self.press)
+    def _await_room(self, size_bytes: int) -> Steps[None]:
+        return self.room.reserve(size_bytes, self.press)
 
     def press(self, size_bytes: int = 0) -> None:
         """Have objects freed or spilled until there is room for so much. Does not wait."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -50,6 +51,15 @@ def small(tmp_path, until) -> Iterator[Client]:
         until(at_rest(made.cluster.objects))
         assert made.cluster.objects.room.used_bytes() == 0
     assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def pressed(small, monkeypatch) -> threading.Event:
+    """Set when one of this process waits for room."""
+    event = threading.Event()
+    press = small.cluster.objects.press
+    monkeypatch.setattr(small.cluster.objects, "press", lambda size=0: (press(size), event.set()))
+    return event
 
 
 def on_disk(client: Client) -> int:
@@ -197,6 +207,40 @@ def test_a_put_that_waits_for_room_ends_when_another_thread_lets_go(small):
     values.clear()
     thread.join(BOUND_S)
     assert is_filled(small.get(made[0]), 9)
+
+
+def test_asubmit_waits_for_room_and_the_loop_goes_on(small, pressed):
+    async def work() -> bool:
+        values = full(small)
+        waiting = asyncio.create_task(small.asubmit(is_filled, column(9), 9))
+        assert await asyncio.to_thread(pressed.wait, BOUND_S)
+        values.pop()
+        return await (await waiting)
+
+    assert asyncio.run(work())
+
+
+def test_an_asubmit_that_finds_no_room_says_so_and_one_that_is_cancelled_leaves_nothing(
+    small, pressed, monkeypatch
+):
+    monkeypatch.setattr("scaler.objects.room.ROOM_WAIT_S", 0.2)
+    argument, data = column(9), bytearray(2 * MB)
+
+    async def work() -> None:
+        with pytest.raises(ObjectStoreFullError, match="there is no room for an object"):
+            await small.asubmit(len, argument)
+        pressed.clear()
+        waiting = asyncio.create_task(small.asubmit(len, Column(data)))
+        assert await asyncio.to_thread(pressed.wait, BOUND_S)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    values = full(small)
+    asyncio.run(work())
+    data.clear()  # nobody looks at it any more
+    assert len(small.objects()) == len(values)
+    assert "0 tasks and 0 bytes in flight" in repr(small)
 
 
 # --- the disk ---------------------------------------------------------------------------------

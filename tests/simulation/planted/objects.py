@@ -136,11 +136,11 @@ OBJECTS: Final = (
     Mutant(
         "a view is passed on as an object that was not written",
         "scaler/objects/memory.py",
-        "        return self.views.find(buffer) or self._write(buffer)\n",
+        "        return self.views.find(buffer) or (yield from self._writing(buffer))\n",
         "        found = self.views.find(buffer)\n"
         "        if found is not None:\n"
         "            return Piece(self._arena.take(buffer.nbytes)[0], buffer.nbytes)\n"
-        "        return self._write(buffer)\n",
+        "        return (yield from self._writing(buffer))\n",
     ),
     Mutant(
         "a future that was given up keeps the objects of its row",
