@@ -18,7 +18,7 @@ from scaler.client.object_table import ObjectTable, table_of
 from scaler.client.outcome import CancelOutcome, check_cancel
 from scaler.client.session import ClientSession
 from scaler.errors import TaskTimeoutError
-from scaler.objects.store import Holder
+from scaler.objects.ledger import Holder
 from scaler.objects.waiting import finish
 from scaler.protocol.tasks import Function, TaskPolicy
 from scaler.serialization.buffers import Buffers

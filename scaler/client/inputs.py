@@ -16,8 +16,8 @@ from scaler.client.object_reference import ObjectReference
 from scaler.client.rows import input_row
 from scaler.errors import ClientClosedError, ClientError
 from scaler.limits import INLINE_BYTES, INPUTS_TIMEOUT_S
+from scaler.objects.ledger import Holder
 from scaler.objects.memory import ObjectMemory
-from scaler.objects.store import Holder
 from scaler.objects.waiting import Steps, afinish, finish
 from scaler.protocol.objects import Body, Pieces
 from scaler.protocol.tasks import AwaitInputs, InputGiven, RowStatus

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from scaler.client.displayed import html_rows
-from scaler.objects.store import Holder, ObjectStore
+from scaler.objects.ledger import Holder
+from scaler.objects.store import ObjectStore
 
 _HEADS = ("id", "name", "bytes", "held by", "state")
 

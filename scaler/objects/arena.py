@@ -7,6 +7,7 @@ Sizes are rounded up to 8 steps between powers of two (as jemalloc does): 12 % a
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Final
 
 PAGE_BYTES: Final = 4096
@@ -14,7 +15,11 @@ _STEPS: Final = 8
 
 
 class Arena:
-    """A range of addresses: places are taken and given back. Not thread-safe."""
+    """A range of addresses: places are taken and given back. Thread-safe.
+
+    No call is made while the lock is held: with one comes Ctrl-C, which would leave half of what is
+    done, or the handler of a signal, which may take a place, too, or wait for a thread that does.
+    """
 
     def __init__(self, first: int, warm_bytes_max: int) -> None:
         """Use the addresses from `first` on.
@@ -23,6 +28,7 @@ class Arena:
             first: offset of the range, a multiple of the page.
             warm_bytes_max: memory of free places that is kept to be written again.
         """
+        self._lock = Lock()
         self._next = first
         self._warm_bytes_max = warm_bytes_max
         self._warm: dict[int, list[int]] = {}
@@ -36,24 +42,35 @@ class Arena:
     def take(self, size_bytes: int) -> tuple[int, bool]:
         """Return a place for so many bytes, and whether it has memory already."""
         rounded = rounded_bytes(size_bytes)
-        warm, cold = self._warm.get(rounded), self._cold.get(rounded)
-        # No call from here on: an interrupt, which comes with one, would cost the place.
-        if warm:
-            offset, is_warm = warm[-1], True
-            del warm[-1]
-            self.warm_bytes -= rounded
-        elif cold:
-            offset, is_warm = cold[-1], False
-            del cold[-1]
-        else:
-            offset, is_warm = self._next, False
-            self._next += rounded
-        self.taken[offset] = rounded
-        self.used_bytes += rounded
+        warm, cold = self._places(rounded)
+        offset, is_warm = -1, False
+        try:
+            with self._lock:
+                if warm:
+                    offset, is_warm = warm[-1], True
+                    del warm[-1]
+                    self.warm_bytes -= rounded
+                elif cold:
+                    offset = cold[-1]
+                    del cold[-1]
+                else:
+                    offset = self._next
+                    self._next += rounded
+                self.taken[offset] = rounded
+                self.used_bytes += rounded
+        except BaseException:  # Ctrl-C on the way out of the lock
+            if offset >= 0:
+                self.free(offset, is_cold=not is_warm)
+            raise
         return offset, is_warm
 
+    def _places(self, rounded: int) -> tuple[list[int], list[int]]:
+        return self._warm.setdefault(rounded, []), self._cold.setdefault(rounded, [])
+
     def free(self, offset: int, *, is_cold: bool = False) -> tuple[int, int] | None:
-        """Give a place back; return offset and size if its memory is to be given back, too.
+        """Give a place back; return offset and size if its memory is to be given back first.
+
+        Such a place is not taken again until `cooled` is called with what was returned.
 
         Args:
             offset: of the place.
@@ -62,23 +79,38 @@ class Arena:
         Raises:
             KeyError: it is not in use.
         """
-        rounded = self.taken.pop(offset)
-        self.used_bytes -= rounded
-        if is_cold or self.warm_bytes + rounded > self._warm_bytes_max:
-            self._cold.setdefault(rounded, []).append(offset)
-            return offset, rounded
-        self._warm.setdefault(rounded, []).append(offset)
-        self.warm_bytes += rounded
+        rounded = self.taken[offset]
+        warm, cold = self._places(rounded)
+        place, hole = (offset,), (offset, rounded)
+        with self._lock:
+            del self.taken[offset]
+            self.used_bytes -= rounded
+            if is_cold:
+                cold += place
+            elif self.warm_bytes + rounded > self._warm_bytes_max:
+                return hole
+            else:
+                warm += place
+                self.warm_bytes += rounded
         return None
 
-    def cool(self) -> list[tuple[int, int]]:
-        """Return offset and size of each free place that has memory: it is to be given back."""
-        cooled = [(offset, size) for size, places in self._warm.items() for offset in places]
-        for size, places in self._warm.items():
-            self._cold.setdefault(size, []).extend(places)
-        self._warm.clear()
-        self.warm_bytes = 0
-        return cooled
+    def cooled(self, offset: int, size_bytes: int) -> None:
+        """The memory of a free place was given back: it may be taken again."""
+        _, cold = self._places(size_bytes)
+        cold.append(offset)
+
+    def cool(self) -> tuple[int, int] | None:
+        """Take a free place that has memory, `None`: there is none; return what `free` does."""
+        for size, places in list(self._warm.items()):
+            offset = -1
+            with self._lock:
+                if places:
+                    offset = places[-1]
+                    del places[-1]
+                    self.warm_bytes -= size
+            if offset >= 0:
+                return offset, size
+        return None
 
 
 def whole_pages(size_bytes: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from threading import Lock
 from typing import Final
 
 from scaler.errors import SerializationError
@@ -42,7 +41,6 @@ class ObjectMemory:
         self.file = file
         self.views = Views(file, disk, view_bytes)
         self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max)
-        self._lock = Lock()
         self._windows = Windows(file, writable=True)
 
     def pack(self, payload: bytes, buffers: Buffers) -> Body:
@@ -113,8 +111,7 @@ class ObjectMemory:
         yield from self._await_room(buffer.nbytes)
         home, piece = -1, None
         try:
-            with self._lock:
-                home, is_warm = self._arena.take(buffer.nbytes)
+            home, is_warm = self._arena.take(buffer.nbytes)
             piece = Piece(home, buffer.nbytes)
             self._enter(piece)
             if not (is_warm and self._copy_in(buffer, home)):
@@ -155,11 +152,15 @@ class ObjectMemory:
             home: where it is.
             is_cold: its memory was given back before, when it was spilled.
         """
-        with self._lock:
-            cold = self._arena.free(home, is_cold=is_cold)
-            if cold is not None:  # before another thread takes the place and writes there
-                self.file.punch(*cold)
-                self._windows.drop(*cold)
+        hole = self._arena.free(home, is_cold=is_cold)
+        if hole is not None:
+            self._give_back(hole)
+
+    def _give_back(self, hole: tuple[int, int]) -> None:
+        """Give the memory of a free place back; only then may somebody take it and write there."""
+        self.file.punch(*hole)
+        self._windows.drop(*hole)
+        self._arena.cooled(*hole)
 
     @property
     def count(self) -> int:
@@ -168,15 +169,13 @@ class ObjectMemory:
 
     def free_others(self, kept: Mapping[int, object]) -> None:
         """Free all objects of this range but for these."""
-        with self._lock:
-            others = [home for home in self._arena.taken if home not in kept]
-        for home in others:
-            self.free(home)
+        for home in list(self._arena.taken):
+            if home not in kept:
+                self.free(home)
 
     def cool(self) -> None:
         """Give back what was kept to be used again, memory and mappings: this is the end."""
         self.views.close()
         self._windows.close()
-        with self._lock:
-            for offset, size_bytes in self._arena.cool():
-                self.file.punch(offset, size_bytes)
+        while (hole := self._arena.cool()) is not None:
+            self._give_back(hole)

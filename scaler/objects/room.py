@@ -15,6 +15,7 @@ from scaler.errors import ObjectStoreFullError
 from scaler.limits import ROOM_WAIT_S
 from scaler.objects.arena import PAGE_BYTES
 from scaler.objects.file import SharedFile
+from scaler.objects.ledger import ObjectLedger
 from scaler.objects.waiting import Steps
 
 _POLL_S: Final = 0.002
@@ -33,9 +34,9 @@ class Room:
         """Return what the store knows to be in memory."""
         return self._words[0]
 
-    def tell_used(self, size_bytes: int) -> None:
-        """Tell all processes. For the store's."""
-        self._words[0] = size_bytes
+    def tell_used(self, ledger: ObjectLedger) -> None:
+        """Tell all processes how much is in memory now. For the store's."""
+        self._words[0] = ledger.used_bytes  # looked up here: no call in between
 
     def close(self) -> None:
         """Let go of the page."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import tempfile
 import zlib
-from threading import Lock
 from typing import Final
 
 from scaler.objects.arena import Arena
@@ -27,7 +26,6 @@ class SpillFile:
         """Use `file`, of `open_spill_file`."""
         self.file = file
         self._arena = Arena(0, 0)
-        self._lock = Lock()
 
     def write(self, memory: SharedFile, home: int, size_bytes: int) -> Spilled:
         """Copy an object to disk.
@@ -36,8 +34,7 @@ class SpillFile:
             OSError: the disk has failed.
             ObjectStoreFullError: it is full.
         """
-        with self._lock:
-            offset, _ = self._arena.take(size_bytes)
+        offset, _ = self._arena.take(size_bytes)
         checksum = 0
         try:
             for done in range(0, size_bytes, _CHUNK_BYTES):
@@ -51,10 +48,10 @@ class SpillFile:
 
     def free(self, offset: int) -> None:
         """Give the place of an object back."""
-        with self._lock:
-            cold = self._arena.free(offset)
-            if cold is not None:  # before the place is taken and written again
-                self.file.punch(*cold)
+        hole = self._arena.free(offset)
+        if hole is not None:
+            self.file.punch(*hole)
+            self._arena.cooled(*hole)  # only now may it be taken and written again
 
 
 def open_spill_file(directory: str | None) -> SharedFile:

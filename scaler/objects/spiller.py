@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from scaler.errors import ObjectStoreFullError
 from scaler.limits import CLOSE_TIMEOUT_S
+from scaler.objects.arena import whole_pages
 from scaler.objects.spill import SpillFile
 
 if TYPE_CHECKING:
@@ -25,25 +27,21 @@ class Spiller:
         """Move objects of `store` to `disk`."""
         self._store = weakref.ref(store)
         self._disk = disk
-        self._wanted = threading.Condition()
-        self._target_bytes: int | None = None
+        # Written in C: a signal's handler may call while its thread is in a call.
+        self._wanted: SimpleQueue[int] = SimpleQueue()
+        self._first = threading.Lock()
+        """Taken by the thread for good: a signal's handler may have started two."""
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self._has_warned = False
 
     def wake(self, target_bytes: int) -> None:
         """Have objects spilled until at most so much is in memory. Any thread, no finalizer."""
-        with self._wanted:
-            if self._is_closed:
-                return
-            if self._target_bytes is None or target_bytes < self._target_bytes:
-                self._target_bytes = target_bytes
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="scaler-spiller", daemon=True
-                )
-                self._thread.start()
-            self._wanted.notify()
+        if self._is_closed:
+            return
+        self._wanted.put(target_bytes)
+        if self._thread is None:
+            threading.Thread(target=self._run, name="scaler-spiller", daemon=True).start()
 
     def free(self, place: Spilled) -> None:
         """An object on disk is needed no more."""
@@ -51,29 +49,37 @@ class Spiller:
 
     def close(self) -> None:
         """End the thread. Bounded; twice is fine."""
-        with self._wanted:
-            self._is_closed = True
-            self._wanted.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join(CLOSE_TIMEOUT_S)
+        self._is_closed = True
+        self._wanted.put(0)
+        if self._thread is not None:
+            self._thread.join(CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
-        while (target_bytes := self._next_target()) is not None:
+        if not self._first.acquire(blocking=False):
+            return
+        self._thread = threading.current_thread()
+        while True:
+            target_bytes = self._next_target()
             store = self._store()
-            if store is None:
+            if store is None or not self._spill_to(store, target_bytes):
                 return
-            while not self._is_closed and (piece := store.victim(target_bytes)) is not None:
-                self._spill(store, piece)
-                del piece
             del store
 
-    def _next_target(self) -> int | None:
-        with self._wanted:
-            while self._target_bytes is None and not self._is_closed:
-                self._wanted.wait()
-            target_bytes, self._target_bytes = self._target_bytes, None
-            return None if self._is_closed else target_bytes
+    def _next_target(self) -> int:
+        target_bytes = self._wanted.get()
+        while not self._wanted.empty():
+            target_bytes = min(target_bytes, self._wanted.get())
+        return target_bytes
+
+    def _spill_to(self, store: ObjectStore, target_bytes: int) -> bool:
+        """Spill until so much is in memory, or nothing may be spilled; False: it is the end."""
+        while not self._is_closed:
+            piece = store.victim(target_bytes)
+            if piece is None:
+                return True
+            self._spill(store, piece)
+            del piece
+        return False
 
     def _spill(self, store: ObjectStore, piece: Piece) -> None:
         try:
@@ -87,6 +93,6 @@ class Spiller:
                 _log.warning("an object cannot be spilled, so it stays in memory: %s", text)
             return
         if store.spilled(piece, place):
-            store.file.punch(piece.home, piece.size_bytes)
+            store.file.punch(piece.home, whole_pages(piece.size_bytes))
         else:
             self.free(place)

@@ -11,14 +11,12 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
-from threading import Lock
 from typing import Any, Final
 
 from scaler.limits import WARM_BYTES
 from scaler.objects.arena import whole_pages
 from scaler.objects.file import FILE_BYTES, SharedFile
-from scaler.objects.ledger import ObjectLedger, StoredObject
+from scaler.objects.ledger import Holder, Lease, ObjectLedger, StoredObject
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.repeated import Repeated
 from scaler.objects.room import Room, make_page
@@ -29,27 +27,6 @@ from scaler.protocol.objects import RANGE_SHIFT, Body, Piece, Spilled
 
 OWN: Final = 1
 """Number of the range that this process writes."""
-
-
-class Holder(Enum):
-    """What a piece belongs to, for people."""
-
-    ARGUMENT = "argument"
-    RESULT = "result"
-    REFERENCE = "reference"
-    EXECUTOR = "executor"
-    VIEW = "view"
-    SPILL = "spilling"
-
-
-class _Lease(weakref.ref[Piece]):
-    """A piece that is watched."""
-
-    __slots__ = ("holder", "home", "telling")
-
-    home: int
-    holder: Holder
-    telling: weakref.ref[Piece]
 
 
 class ObjectStore(ObjectMemory):
@@ -82,11 +59,9 @@ class ObjectStore(ObjectMemory):
         """By their homes. For the node's thread."""
         self.on_dropped: Callable[[], None] = lambda: None  # once before each `collect`
         self._repeated = Repeated()
-        self._leases: dict[int, _Lease] = {}
-        self._dropped: deque[_Lease] = deque()
+        self._dropped: deque[Lease] = deque()
         self._note: Callable[[Any], None] = self._dropped.append
         self._is_told = False
-        self._table = Lock()
         self._producers: dict[int, Callable[[int, int, bool], None]] = {}
         self._next_number = OWN + 1
         self._spiller = None if disk is None else Spiller(self, SpillFile(disk))
@@ -104,8 +79,9 @@ class ObjectStore(ObjectMemory):
         self.lease((piece,), pins=1)  # what is not written yet cannot be copied to disk
 
     def _written(self, piece: Piece) -> None:
-        with self._table:
-            self.objects[piece.home].pins -= 1
+        entry = self.objects[piece.home]
+        with self._ledger.lock:
+            entry.pins -= 1
 
     def _give_up(self, home: int) -> None:
         if home not in self.objects:  # otherwise it goes with its piece
@@ -115,31 +91,20 @@ class ObjectStore(ObjectMemory):
         self, pieces: Iterable[Piece], holder: Holder = Holder.ARGUMENT, pins: int = 0
     ) -> None:
         """Watch pieces, each once in its life: their objects stay until the last one is gone."""
-        with self._table:
-            for piece in pieces:
-                self._lease(piece, holder, pins)
-            self.room.tell_used(self._ledger.used_bytes)
+        pins += int(holder is Holder.EXECUTOR)
+        for piece in pieces:
+            self._ledger.enter(self._lease(piece, holder), piece.size_bytes, pins)
+        self.room.tell_used(self._ledger)
         if self._ledger.used_bytes > self.room.limit_bytes:
             self.press()
 
-    def _lease(self, piece: Piece, holder: Holder, pins: int = 0) -> None:
+    def _lease(self, piece: Piece, holder: Holder) -> Lease:
         # The older of two weak references is told later. That the piece is gone is noted by a
         # function of C: Ctrl-C, which is lost in a finalizer, costs the telling only.
         telling = weakref.ref(piece, self._tell)
-        lease = _Lease(piece, self._note)
+        lease = Lease(piece, self._note)
         lease.home, lease.holder, lease.telling = piece.home, holder, telling
-        ledger, home, added_bytes = self._ledger, piece.home, 0
-        entry = ledger.objects.get(home)
-        if entry is None:
-            added_bytes = piece.size_bytes
-            entry = StoredObject(added_bytes)
-        key, pins = id(lease), pins + int(holder is Holder.EXECUTOR)
-        # No call from here on: Ctrl-C, which comes with one, would leave the half of it.
-        entry.leases += 1
-        entry.pins += pins
-        ledger.objects[home] = entry
-        ledger.used_bytes += added_bytes
-        self._leases[key] = lease
+        return lease
 
     def pin(self, pieces: Iterable[Piece]) -> bool:
         """Keep objects where they are until `unpin`, and as long as these pieces are held.
@@ -147,19 +112,18 @@ class ObjectStore(ObjectMemory):
         Returns:
             Whether any of them is on disk.
         """
-        is_spilled = False
-        with self._table:
-            for piece in pieces:
-                entry = self.objects[piece.home]
+        entries = [self.objects[piece.home] for piece in pieces]
+        with self._ledger.lock:
+            for entry in entries:
                 entry.pins += 1
-                is_spilled |= entry.spilled is not None
-        return is_spilled
+        return any([entry.spilled is not None for entry in entries])
 
     def unpin(self, pieces: Iterable[Piece]) -> None:
         """Take that back. The pieces are still held."""
-        with self._table:
-            for piece in pieces:
-                self.objects[piece.home].pins -= 1
+        entries = [self.objects[piece.home] for piece in pieces]
+        with self._ledger.lock:
+            for entry in entries:
+                entry.pins -= 1
 
     def hold(self, home: int, holder: Holder = Holder.EXECUTOR) -> Piece:
         """Return a piece of an object that is here."""
@@ -188,24 +152,25 @@ class ObjectStore(ObjectMemory):
     def collect(self) -> None:
         """Free the objects of which no piece is left. Not for finalizers."""
         self._is_told = False
-        with self._table:
-            freed = self._strike_dropped()
-        for home, entry in freed:
+        for home, entry in self._strike_dropped():
             self._free(home, entry.size_bytes, is_cold=entry.spilled is not None)
             if entry.spilled is not None and self._spiller is not None:
                 self._spiller.free(entry.spilled)
 
     def _strike_dropped(self) -> list[tuple[int, StoredObject]]:
-        """Return what nobody holds any more. Under the lock."""
+        """Return what nobody holds any more."""
         dropped, freed = self._dropped, []
         for _ in range(len(dropped)):
-            lease = dropped.popleft()
-            if self._leases.pop(id(lease), None) is None:
+            try:
+                lease = dropped.popleft()
+            except IndexError:  # another thread takes them, too
+                break
+            if self._ledger.leases.pop(id(lease), None) is None:
                 continue  # Ctrl-C came before it was counted
             entry = self._ledger.drop(lease.home, pins=lease.holder is Holder.EXECUTOR)
             if entry is not None:
                 freed.append((lease.home, entry))
-        self.room.tell_used(self._ledger.used_bytes)
+        self.room.tell_used(self._ledger)
         return freed
 
     def _free(self, home: int, size_bytes: int, *, is_cold: bool) -> None:
@@ -219,10 +184,10 @@ class ObjectStore(ObjectMemory):
 
     def listed(self) -> tuple[list[tuple[int, StoredObject]], list[tuple[int, Holder]]]:
         """Return the objects, and home and holder of each piece and each view in this process."""
-        with self._table:
-            held = [(lease.home, lease.holder) for lease in self._leases.values() if lease()]
-            held += [(home, Holder.VIEW) for home in self.views.homes()]
-            return list(self.objects.items()), held
+        leases = list(self._ledger.leases.copy().values())
+        held = [(lease.home, lease.holder) for lease in leases if lease()]
+        held += [(home, Holder.VIEW) for home in self.views.homes()]
+        return list(self._ledger.objects.copy().items()), held
 
     # --- room -------------------------------------------------------------------------------
 
@@ -237,24 +202,26 @@ class ObjectStore(ObjectMemory):
 
     def victim(self, target_bytes: int) -> Piece | None:
         """Return an object to be spilled, `None` if no more than `target_bytes` are in memory."""
-        with self._table:
-            is_enough = self._ledger.used_bytes <= target_bytes
-            home = None if is_enough else self._ledger.victim(dict.fromkeys(self.views.homes()))
-            if home is None:
-                return None
-            piece = Piece(home, self.objects[home].size_bytes)
-            self._lease(piece, Holder.SPILL)  # it cannot be freed meanwhile
-            return piece
+        while self._ledger.used_bytes > target_bytes:
+            with self._ledger.lock:
+                home = self._ledger.victim(dict.fromkeys(self.views.homes()))
+                if home is None:
+                    return None
+                entry = self.objects[home]
+            piece = Piece(home, entry.size_bytes)
+            if self._ledger.hold(self._lease(piece, Holder.SPILL), entry):
+                return piece  # it cannot be freed meanwhile
+        return None
 
     def spilled(self, piece: Piece, place: Spilled | None) -> bool:
         """A victim was copied to disk, or could not be; return whether the copy is used."""
-        with self._table:
-            if place is None:
-                self._ledger.refuse(piece.home)
-                return False
+        if place is None:
+            self._ledger.refuse(piece.home)
+            return False
+        with self._ledger.lock:
             is_used = self._ledger.spill(piece.home, place, dict.fromkeys(self.views.homes()))
-            self.room.tell_used(self._ledger.used_bytes)
-            return is_used
+        self.room.tell_used(self._ledger)
+        return is_used
 
     def place(self, piece: Piece) -> Piece:
         """Return `piece` as an executor is told of it: where it is now. It must be pinned."""
@@ -264,13 +231,11 @@ class ObjectStore(ObjectMemory):
     def _open(self, piece: Piece, *, copy: bool) -> bytes | bytearray | memoryview:
         entry = None
         try:
-            with self._table:
-                entry = self._ledger.use(piece.home)
-                entry.pins += 1  # no call in between; from now on it stays where it is
+            entry = self._ledger.pin(piece.home)  # from now on it stays where it is
             return self.views.open(piece, entry.spilled, copy=copy)
         finally:
             if entry is not None:
-                with self._table:
+                with self._ledger.lock:
                     entry.pins -= 1  # if it is mapped now, the table of views says so
 
     # --- processes that write ---------------------------------------------------------------
@@ -289,9 +254,7 @@ class ObjectStore(ObjectMemory):
     def leave(self, number: int) -> None:
         """A process that wrote is gone: what it wrote for nobody is, too."""
         del self._producers[number]
-        with self._table:
-            gaps = self._ledger.gaps(number)
-        for offset, size_bytes in gaps:
+        for offset, size_bytes in self._ledger.gaps(number):
             self.file.punch(offset, size_bytes)
 
     # --- the end ----------------------------------------------------------------------------
@@ -311,13 +274,9 @@ class ObjectStore(ObjectMemory):
     def _collect_late(self) -> None:
         """Free what dies after the end, in its finalizer; what a lock keeps goes with the next."""
         self._is_told = False
-        if not self._table.acquire(blocking=False):
+        if self._ledger.lock.locked():
             return
-        try:
-            freed = self._strike_dropped()
-        finally:
-            self._table.release()
-        for home, entry in freed:
+        for home, entry in self._strike_dropped():
             self.file.punch(home, whole_pages(entry.size_bytes))
         if not self.objects:
             self._closing()

@@ -58,7 +58,9 @@ class FunctionPickler:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = (
+            threading.RLock()
+        )  # the handler of a signal may submit while this thread is in here
         self._known: dict[int, _Known] = {}
 
     def pickle(self, fn: Callable[..., Any]) -> Function:

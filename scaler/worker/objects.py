@@ -8,7 +8,8 @@ from itertools import chain
 import msgspec
 
 from scaler.limits import FREED_BYTES
-from scaler.objects.store import Holder, ObjectStore
+from scaler.objects.ledger import Holder
+from scaler.objects.store import ObjectStore
 from scaler.protocol.executor import ExecutorConfig, RowFrame
 from scaler.protocol.objects import Body, Piece, Pieces
 from scaler.protocol.tasks import Task

@@ -32,6 +32,24 @@ def test_ctrl_c_anywhere_in_a_result_leaves_the_future_as_it_is(client):
         assert future.result(BOUND_S) == 32, where
 
 
+@pytest.mark.timeout(60)
+def test_a_signal_handler_may_put_and_submit_anywhere_in_a_put_and_a_submit(client, until):
+    data = bytes(100_000)
+
+    def use() -> None:
+        reference = client.put(data)
+        assert client.submit(len, reference).result(BOUND_S) == len(data)
+
+    for call in (lambda: client.put(data), lambda: client.submit(len, data)):
+        points = 0
+        for where in interruptions(call, use, within=("/scaler/client/", "/scaler/objects/")):
+            assert client.submit(pow, 2, 4).result(BOUND_S) == 16, where
+            points += 1
+        assert points > 50
+    until(lambda: not client.cluster.objects.objects)
+    assert client.cluster.objects.room.used_bytes() == 0
+
+
 def test_ctrl_c_anywhere_in_a_map_leaves_nothing_of_it(client, until):
     points = 0
     for where in interruptions(lambda: client.map(pow, range(10), range(10))):

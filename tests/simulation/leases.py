@@ -92,7 +92,7 @@ def check_dropped(world: World) -> None:
         store = world.memory.store
         found = {
             "objects": [*store.objects],
-            "leases": len(store._leases),
+            "leases": len(store._ledger.leases),
             "names": [*world.memory.names.values()],
         }
         return {what: some for what, some in found.items() if some}

@@ -42,6 +42,7 @@ def test_beyond_the_bound_memory_is_given_back_and_the_address_is_kept():
     places = [arena.take(64 * KB)[0] for _ in range(3)]
     assert [arena.free(place) for place in places] == [None, None, (places[2], 64 * KB)]
     assert arena.warm_bytes == 128 * KB
+    arena.cooled(places[2], 64 * KB)
     taken = [arena.take(64 * KB) for _ in places]
     assert taken == [(places[1], True), (places[0], True), (places[2], False)]
 
@@ -50,7 +51,26 @@ def test_an_arena_that_keeps_nothing_warm_gives_each_place_back():
     arena = Arena(FIRST, 0)
     place, _ = arena.take(5 * KB)
     assert arena.free(place) == (place, 8 * KB)
+    other, _ = arena.take(5 * KB)
+    assert other != place, "what is in there is still to go"
+    arena.cooled(place, 8 * KB)
     assert arena.take(5 * KB) == (place, False)
+
+
+def test_a_place_that_has_no_memory_any_more_is_taken_at_once():
+    arena = Arena(FIRST, MB)
+    place, _ = arena.take(64 * KB)
+    assert arena.free(place, is_cold=True) is None
+    assert arena.take(64 * KB) == (place, False)
+    assert arena.warm_bytes == 0
+
+
+def cooled(arena: Arena) -> list[tuple[int, int]]:
+    """Take out all warm places."""
+    places = list(iter(arena.cool, None))
+    for place in places:
+        arena.cooled(*place)
+    return places
 
 
 def test_cooling_names_each_warm_place_once_and_keeps_its_address():
@@ -58,8 +78,8 @@ def test_cooling_names_each_warm_place_once_and_keeps_its_address():
     places = [(arena.take(size)[0], size) for size in (64 * KB, 64 * KB, 128 * KB)]
     for place, _ in places:
         arena.free(place)
-    assert sorted(arena.cool()) == sorted(places)
-    assert arena.cool() == []
+    assert sorted(cooled(arena)) == sorted(places)
+    assert arena.cool() is None
     assert arena.warm_bytes == 0
     again = [arena.take(size) for _, size in places]
     assert sorted(again) == sorted((place, False) for place, _ in places)
@@ -68,7 +88,7 @@ def test_cooling_names_each_warm_place_once_and_keeps_its_address():
 def test_what_is_in_use_is_not_cooled():
     arena = Arena(FIRST, MB)
     place, _ = arena.take(64 * KB)
-    assert arena.cool() == []
+    assert arena.cool() is None
     assert arena.taken == {place: 64 * KB}
 
 
@@ -101,8 +121,11 @@ def test_no_two_places_in_use_ever_overlap():
         if model and chance.random() < 0.5:
             place = chance.choice(list(model))
             size = rounded_bytes(model.pop(place))
-            if arena.free(place) is None:
+            hole = arena.free(place)
+            if hole is None:
                 free_memory[place] = size
+            else:
+                arena.cooled(*hole)
         else:
             size = chance.choice([1, 3 * KB, 70 * KB, 64 * KB, chance.randrange(1, 300 * KB)])
             place, is_warm = arena.take(size)
@@ -110,7 +133,7 @@ def test_no_two_places_in_use_ever_overlap():
             assert is_warm == (free_memory.pop(place, 0) > 0)
             model[place] = size
         if chance.random() < 0.01:
-            assert dict(arena.cool()) == free_memory
+            assert dict(cooled(arena)) == free_memory
             free_memory.clear()
         assert arena.warm_bytes == sum(free_memory.values()) <= MB
         assert arena.used_bytes == sum(map(rounded_bytes, model.values()))

@@ -27,6 +27,10 @@ def enter(ledger: ObjectLedger, home: int, size_bytes: int = 10) -> None:
     ledger.used_bytes += size_bytes
 
 
+def use(ledger: ObjectLedger, home: int) -> None:
+    ledger.pin(home).pins -= 1
+
+
 def order(ledger: ObjectLedger) -> list[int]:
     """All victims, one after the other."""
     homes = []
@@ -41,8 +45,10 @@ def test_the_victim_is_what_was_entered_first(ledger):
 
 
 def test_what_is_used_goes_later(ledger):
-    assert ledger.use(1) is ledger.objects[1]
-    ledger.use(3)
+    assert ledger.pin(1) is ledger.objects[1]
+    assert ledger.objects[1].pins == 1
+    ledger.objects[1].pins -= 1
+    use(ledger, 3)
     assert order(ledger) == [2, 1, 3]
 
 
@@ -118,7 +124,7 @@ def test_whatever_happens_the_books_are_those_of_a_simple_model(seed):
             enter(ledger, home, size)
             model.append({"home": home, "size": size, "pins": 0, "refused": 0, "spilled": 0})
         elif what < 0.55:
-            ledger.use(one["home"])
+            use(ledger, one["home"])
             model.remove(one)
             model.append(one)
         elif what < 0.65:

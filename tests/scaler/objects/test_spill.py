@@ -19,8 +19,9 @@ import pytest
 from scaler.errors import ObjectStoreFullError, SerializationError
 from scaler.limits import MAP_BYTES
 from scaler.objects.file import SharedFile, open_shared_file
+from scaler.objects.ledger import Holder
 from scaler.objects.spill import SpillFile, open_spill_file
-from scaler.objects.store import Holder, ObjectStore
+from scaler.objects.store import ObjectStore
 from scaler.objects.views import SpillError
 from scaler.protocol.objects import Piece
 from tests.interruptions import interruptions
@@ -388,6 +389,39 @@ def test_ctrl_c_while_an_object_is_opened_neither_loses_nor_pins_it(store):
     assert value == data_of(1, SMALL)
 
 
+# --- the handlers of signals ------------------------------------------------------------------
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_signal_handler_may_store_and_open_values_anywhere_in_a_call_that_does(store, size):
+    chance = random.Random(size)
+    kept: list[tuple[Piece, bytes]] = []
+
+    def write() -> None:
+        data = chance.randbytes(size)
+        (piece,) = store.pack(b"pickle", [memoryview(data)]).objects
+        assert opened(store, piece) == data
+        kept.append((piece, data))
+        assert len(store.listed()[0]) >= len(kept)
+        del kept[:-8]  # the others are freed: their places are taken again
+
+    points = 0
+    for where in interruptions(write, write, within=("/objects/",)):
+        points += 1
+        assert all(opened(store, piece) == data for piece, data in kept), where
+        assert not any(entry.pins for entry in store.objects.values()), where
+        in_memory = [e.size_bytes for e in store.objects.values() if e.spilled is None]
+        assert store.room.used_bytes() == sum(in_memory), where
+        assert store._arena.taken.keys() == store.objects.keys(), where
+    assert points > 50
+    kept.clear()
+    gc.collect()
+    store.collect()
+    assert store.objects == {}
+    assert store.room.used_bytes() == store.count == 0
+
+
 # --- threads ----------------------------------------------------------------------------------
 
 
@@ -465,7 +499,7 @@ def test_writers_that_drop_what_they_wrote_never_see_anything_else(store, seed, 
 
 
 def test_a_free_place_is_not_emptied_after_it_was_written_again(store, monkeypatch):
-    """A place that has no memory any more is taken while its memory is being given back."""
+    """An object of the same size comes while the memory of a place is being given back."""
     store._arena._warm_bytes_max = 0
     punch = store.file.punch
     kept: list[Piece] = []
@@ -473,7 +507,7 @@ def test_a_free_place_is_not_emptied_after_it_was_written_again(store, monkeypat
 
     def slow_punch(offset: int, size_bytes: int) -> None:
         writer.start()
-        writer.join(0.3)  # as far as it comes
+        writer.join(BOUND_S)
         punch(offset, size_bytes)
 
     piece = store.keep(memoryview(data_of(1)))
@@ -481,9 +515,11 @@ def test_a_free_place_is_not_emptied_after_it_was_written_again(store, monkeypat
     monkeypatch.setattr(store.file, "punch", slow_punch)
     del piece
     writer.join(BOUND_S)
-    assert kept[0].home == home
-    assert opened(store, kept[0]) == data_of(7)
     monkeypatch.setattr(store.file, "punch", punch)
+    assert kept[0].home != home
+    assert opened(store, kept[0]) == data_of(7)
+    kept.append(store.keep(memoryview(data_of(8))))
+    assert kept[1].home == home, "now it may be taken"
 
 
 def test_what_is_being_written_is_not_spilled(store, monkeypatch, until):
@@ -493,7 +529,7 @@ def test_what_is_being_written_is_not_spilled(store, monkeypatch, until):
 
     def slow_write(data: memoryview, offset: int) -> None:
         store.press(LIMIT)
-        until(lambda: store._spiller._target_bytes is None)
+        until(store._spiller._wanted.empty)
         threading.Event().wait(0.1)  # for what must not happen
         write(data, offset)
 

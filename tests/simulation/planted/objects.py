@@ -21,9 +21,9 @@ OBJECTS: Final = (
     ),
     Mutant(
         "leases of an object that is known are not counted",
-        _STORE,
-        "        entry.leases += 1\n",
-        "        entry.leases = entry.leases or 1\n",
+        _LEDGER,
+        "            new.leases += 1\n",
+        "            new.leases = new.leases or 1\n",
     ),
     Mutant(
         "the last lease does not free its object",
@@ -40,8 +40,8 @@ OBJECTS: Final = (
     Mutant(
         "what was dropped is told once and never again",
         _STORE,
-        "        self._is_told = False\n        with self._table:\n            freed",
-        "        with self._table:\n            freed",
+        "        self._is_told = False\n        for home, entry",
+        "        for home, entry",
     ),
     Mutant(
         "what a task that was taken back may read stays pinned",
