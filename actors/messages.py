@@ -31,9 +31,20 @@ class Message(msgspec.Struct, frozen=True):
         super().__init_subclass__(**options)
         Message.registry[f"{cls.__module__}:{cls.__qualname__}"] = cls
 
+    def remains(self) -> object:
+        """Return what a `DeadLetter` has of this message; here it is the message itself.
+
+        A message that holds what shall not be kept for long, such as much memory, says so here.
+        """
+        return self
+
 
 class LocalMessage(msgspec.Struct, frozen=True, eq=False):
     """Base of messages that stay within their process and may hold anything."""
+
+    def remains(self) -> object:
+        """Return what a `DeadLetter` has of this message, as for `Message`."""
+        return self
 
 
 class Envelope(msgspec.Struct, gc=False):

@@ -45,6 +45,7 @@ class DeadLetter(LocalMessage, frozen=True):
     """A message that nobody handled."""
 
     message: object
+    """What its `remains` returned: the message, unless it says otherwise."""
     sender: ActorRef | None
     """The actor that sent it; `None` if it was a thread."""
     target: str

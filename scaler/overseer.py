@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from actors import Actor, ActorRef, LocalMessage, Terminated, handles
 from scaler.errors import ClusterBrokenError
 from scaler.limits import DROPPED_CHECK_S
+from scaler.protocol.tasks import Remains
 
 if TYPE_CHECKING:
     from scaler.client.session import ClientSession
@@ -24,6 +25,10 @@ class Dropped(LocalMessage, frozen=True):
     """Closes it. Blocks."""
     session: ClientSession | None = None
     """The client's; it is let alone while somebody waits for a future of it."""
+
+    def remains(self) -> Remains:
+        """Keep neither."""
+        return Remains("Dropped", ())
 
 
 class CheckDisplayed(LocalMessage, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from actors.limits import DEAD_LETTERS_KEPT
-from actors.messages import Envelope
+from actors.messages import Envelope, LocalMessage, Message
 from actors.ref import ActorRef
 from actors.signals import DeadLetter, DeadLetterReason
 
@@ -25,9 +25,18 @@ class DeadLetters:
         sender = item.sender
         if sender is not None and not sender.address.number:
             sender = None  # a thread, which asked from outside
-        letter = DeadLetter(item.message, sender, target, reason)
+        letter = DeadLetter(_remains(item.message), sender, target, reason)
         self.kept.append(letter)
         self.count += 1
         if not isinstance(item.message, DeadLetter):
             for listener in list(self.listeners):
                 listener.deliver(Envelope(letter))
+
+
+def _remains(message: object) -> object:
+    if not isinstance(message, Message | LocalMessage):
+        return message
+    try:
+        return message.remains()
+    except Exception as error:  # telling never raises, whatever is told
+        return f"{type(message).__qualname__}, whose remains() raised {error!r}"

@@ -12,6 +12,7 @@ from actors import ActorsError, AskTimeoutError, DeferredReply, LocalMessage
 from scaler.client.future import CancelOutcome, ScalerFuture
 from scaler.limits import CANCEL_TIMEOUT_S
 from scaler.protocol.tasks import (
+    Remains,
     RowStatus,
     TaskCancel,
     TaskCancelConfirmType,
@@ -33,6 +34,10 @@ class CancelFutures(LocalMessage, frozen=True):
     grace_s: float | None
     unconfirmed: bool = False
     """They are cancelled already (from an event loop's callback); the answer is only noted."""
+
+    def remains(self) -> Remains:
+        """Keep no results."""
+        return Remains("CancelFutures", tuple([future.task_id for future in self.futures]))
 
 
 class Waiter:

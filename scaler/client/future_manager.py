@@ -22,6 +22,7 @@ from scaler.limits import CLOSE_TIMEOUT_S
 from scaler.protocol.tasks import (
     ClientConnect,
     ClientDisconnect,
+    Remains,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDrop,
@@ -75,6 +76,10 @@ class OutputShown(LocalMessage, frozen=True):
     """What these attempts printed has been written: their futures may resolve."""
 
     rows: tuple[TaskRow, ...]
+
+    def remains(self) -> Remains:
+        """Keep no results."""
+        return Remains("OutputShown", tuple([row.task_id for row in self.rows]))
 
 
 class ClientFutureManager(Actor):

@@ -95,11 +95,23 @@ class Task(Message, frozen=True, gc=False, array_like=True):
     """What of the arguments is in shared memory, see `Body`."""
 
 
+class Remains(Message, frozen=True):
+    """What is kept of a message that nobody handled: the values that were in it go."""
+
+    kind: str
+    """The message's class."""
+    task_ids: tuple[int, ...]
+
+
 class TaskSubmit(Message, frozen=True):
     """Client to scheduler. `functions` holds every function that `tasks` name."""
 
     functions: tuple[Function, ...]
     tasks: tuple[Task, ...]
+
+    def remains(self) -> Remains:
+        """Keep no arguments."""
+        return Remains("TaskSubmit", tuple([task.task_id for task in self.tasks]))
 
 
 class TaskRun(Message, frozen=True):
@@ -111,6 +123,10 @@ class TaskRun(Message, frozen=True):
     """How long each is expected to run, microseconds."""
     left_s: tuple[tuple[int, float], ...] = ()
     """Task id and seconds left until its deadline, for those that have one."""
+
+    def remains(self) -> Remains:
+        """Keep no arguments."""
+        return Remains("TaskRun", tuple([task.task_id for task in self.tasks]))
 
 
 class TaskRow(Message, frozen=True, gc=False, array_like=True):
@@ -145,6 +161,10 @@ class TaskResult(Message, frozen=True):
     """Worker to scheduler to client: attempts that ended."""
 
     rows: tuple[TaskRow, ...]
+
+    def remains(self) -> Remains:
+        """Keep no results."""
+        return Remains("TaskResult", tuple([row.task_id for row in self.rows]))
 
 
 class TaskReturned(Message, frozen=True):
@@ -193,6 +213,10 @@ class InputGiven(Message, frozen=True):
     """Of the function of `needed`, for people."""
     row: TaskRow | None
     """`None`: it was cancelled."""
+
+    def remains(self) -> Remains:
+        """Keep no result."""
+        return Remains("InputGiven", (self.task_id, self.needed))
 
 
 class TaskCancel(Message, frozen=True):

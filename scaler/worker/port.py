@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from actors import LocalMessage
-from scaler.protocol.tasks import Function, Task, TaskOutput, TaskRow
+from scaler.protocol.tasks import Function, Remains, Task, TaskOutput, TaskRow
 
 
 class ExecutorUp(LocalMessage, frozen=True):
@@ -21,6 +21,10 @@ class ExecutorRows(LocalMessage, frozen=True):
 
     number: int
     rows: tuple[TaskRow, ...]
+
+    def remains(self) -> Remains:
+        """Keep no results."""
+        return Remains("ExecutorRows", tuple([row.task_id for row in self.rows]))
 
 
 class ExecutorPrinted(LocalMessage, frozen=True):

@@ -16,6 +16,7 @@ import pytest
 
 from scaler import Client, ClientClosedError, SerializationError, TaskTimeoutError, WorkerDiedError
 from scaler.objects.arena import PAGE_BYTES
+from scaler.protocol.tasks import Task, TaskSubmit
 from tests.scaler.columns import Column, identity, is_filled
 from tests.scaler.rest import at_rest
 
@@ -246,6 +247,15 @@ def test_results_outlive_the_executor_that_wrote_them(client, until):
         assert is_filled(client.submit(column, LARGE, 4).result(BOUND_S), 4)
     assert all(is_filled(future.result(), 9) for future in futures)
     assert all(is_filled(view, 9) for view in views)
+
+
+def test_a_message_that_nobody_handles_keeps_no_object(client, homes, until):
+    body = client.cluster.objects.pack(bytes(LARGE), [])
+    assert homes()
+    task = Task(1, b"", body.payload, objects=body.objects)
+    client._session.manager.tell(TaskSubmit((), (task,)))  # which takes no tasks itself
+    del body, task
+    until(lambda: not homes())
 
 
 # --- the end --------------------------------------------------------------------------------

@@ -102,12 +102,10 @@ def check_dropped(world: World) -> None:
 
 
 def _forget_what_is_shown(world: World) -> None:
-    """A node keeps its last dead letters, and the simulation what failed, with all that is in them.
+    """The simulation keeps what failed, with all that is in it.
 
     A worker that gives up fails, and the frames of that hold the messages that it handled.
     """
-    for core in world.sim.network.cores.values():
-        core.dead_letters.kept.clear()
     for failure in world.sim.failures:
         forget_frames(failure.error)
 

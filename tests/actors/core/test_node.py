@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import pickle
+import weakref
 from collections import deque
 from typing import Any
 
 import pytest
 
-from actors import ActorsError, DeadLetter, DeadLetterReason, NodeUnreachableError, Terminated
+from actors import (
+    ActorsError,
+    DeadLetter,
+    DeadLetterReason,
+    LocalMessage,
+    NodeUnreachableError,
+    Terminated,
+)
 from actors.core.guardian import StopActor, guardian_address
 from actors.core.refs import CURRENT_NODE, LocalRef, RemoteRef
 from actors.limits import RUNS_PER_TURN
@@ -126,6 +134,38 @@ def test_who_listens_is_told_each_dead_letter(stage):
     (letter,) = listener.messages
     assert (letter.message, letter.target, letter.sender) == (7, "anna", sender)
     assert letter.reason is DeadLetterReason.UNHANDLED
+
+
+class Heavy(LocalMessage, frozen=True):
+    load: object
+
+    def remains(self) -> str:
+        if self.load is None:
+            raise ValueError("nothing")
+        return "a load"
+
+
+class Load:
+    pass
+
+
+def test_a_message_says_what_is_kept_of_it_and_the_rest_goes(stage):
+    ref, _ = stage.scribe()
+    load = Load()
+    gone = weakref.ref(load)
+    ref.tell(Heavy(load))
+    del load
+    stage.turn()
+    assert stage.dead == [("a load", DeadLetterReason.UNHANDLED)]
+    assert gone() is None
+
+
+def test_a_message_that_cannot_say_what_is_kept_of_it_is_named(stage):
+    ref, _ = stage.scribe()
+    ref.tell(Heavy(None))
+    stage.turn()
+    text = "Heavy, whose remains() raised ValueError('nothing')"
+    assert stage.dead == [(text, DeadLetterReason.UNHANDLED)]
 
 
 def test_a_dead_letter_about_a_dead_letter_is_not_told_on(stage):
