@@ -125,6 +125,13 @@ class SharedFile:
         if punch is not None:
             punch(self.fd, _PUNCH_HOLE, offset, size_bytes)
 
+    def data_from(self, offset: int) -> int:
+        """Return where the first memory is from `offset` on; perhaps it begins before that."""
+        try:
+            return os.lseek(self.fd, offset, os.SEEK_DATA)  # which nobody reads or writes by
+        except OSError as error:  # there is none, or the file system does not tell
+            return FILE_BYTES if error.errno == errno.ENXIO else offset
+
     def close(self) -> None:
         """Close the descriptor; mappings stay. Twice is fine."""
         fd, self.fd = self.fd, -1

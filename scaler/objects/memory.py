@@ -159,6 +159,9 @@ class ObjectMemory:
     def _give_back(self, hole: tuple[int, int]) -> None:
         """Give the memory of a free place back; only then may somebody take it and write there."""
         self.file.punch(*hole)
+        self._cooled(hole)
+
+    def _cooled(self, hole: tuple[int, int]) -> None:
         self._windows.drop(*hole)
         self._arena.cooled(*hole)
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import tempfile
 import zlib
+from functools import partial
 from typing import Final
 
 from scaler.objects.arena import Arena
-from scaler.objects.file import SharedFile
+from scaler.objects.file import FILE_BYTES, SharedFile
+from scaler.objects.holes import Holes
 from scaler.protocol.objects import Spilled
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -48,10 +50,15 @@ class SpillFile:
 
     def free(self, offset: int) -> None:
         """Give the place of an object back."""
+        holes = Holes()
+        self.free_in(holes, offset)
+        holes.punch(FILE_BYTES)
+
+    def free_in(self, holes: Holes, offset: int) -> None:
+        """Do what `free` does, when it is the turn of `holes`: a disk may be slow."""
         hole = self._arena.free(offset)
-        if hole is not None:
-            self.file.punch(*hole)
-            self._arena.cooled(*hole)  # only now may it be taken and written again
+        if hole is not None:  # the place is taken and written again when this is done
+            holes.add(self.file, *hole, partial(self._arena.cooled, *hole))
 
 
 def open_spill_file(directory: str | None) -> SharedFile:

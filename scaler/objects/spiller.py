@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from scaler.errors import ObjectStoreFullError
 from scaler.limits import CLOSE_TIMEOUT_S
 from scaler.objects.arena import whole_pages
+from scaler.objects.holes import Holes
 from scaler.objects.spill import SpillFile
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class Spiller:
         if self._thread is None:
             threading.Thread(target=self._run, name="scaler-spiller", daemon=True).start()
 
-    def free(self, place: Spilled) -> None:
-        """An object on disk is needed no more."""
-        self._disk.free(place.offset)
+    def free_in(self, holes: Holes, place: Spilled) -> None:
+        """An object on disk is needed no more: its place is one of `holes`."""
+        self._disk.free_in(holes, place.offset)
 
     def close(self) -> None:
         """End the thread. Bounded; twice is fine."""
@@ -95,4 +96,4 @@ class Spiller:
         if store.spilled(piece, place):
             store.file.punch(piece.home, whole_pages(piece.size_bytes))
         else:
-            self.free(place)
+            self._disk.free(place.offset)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from scaler.limits import WARM_BYTES
 from scaler.objects.arena import whole_pages
 from scaler.objects.file import FILE_BYTES, SharedFile
+from scaler.objects.holes import Holes
 from scaler.objects.ledger import Holder, Lease, ObjectLedger, StoredObject
 from scaler.objects.memory import ObjectMemory
 from scaler.objects.repeated import Repeated
@@ -27,6 +29,10 @@ from scaler.protocol.objects import RANGE_SHIFT, Body, Piece, Spilled
 
 OWN: Final = 1
 """Number of the range that this process writes."""
+
+_STEP_BYTES: Final = 1 << 24
+_STEP_PIECES: Final = 256
+"""What is freed at a time while others wait for the thread: some 5 ms of each."""
 
 
 class ObjectStore(ObjectMemory):
@@ -57,13 +63,15 @@ class ObjectStore(ObjectMemory):
         self._ledger = ObjectLedger()
         self.objects: Mapping[int, StoredObject] = self._ledger.objects
         """By their homes. For the node's thread."""
-        self.on_dropped: Callable[[], None] = lambda: None  # once before each `collect`
+        self.on_dropped: Callable[[], object] = lambda: None  # once before each `collect`
         self._repeated = Repeated()
         self._dropped: deque[Lease] = deque()
         self._note: Callable[[Any], None] = self._dropped.append
         self._is_told = False
         self._producers: dict[int, Callable[[int, int, bool], None]] = {}
         self._next_number = OWN + 1
+        self._holes = Holes()
+        """Punched on the thread that collects: the node's, at the end the one that closes."""
         self._spiller = None if disk is None else Spiller(self, SpillFile(disk))
 
     def _keeping(self, buffer: memoryview) -> Steps[Piece]:
@@ -149,18 +157,26 @@ class ObjectStore(ObjectMemory):
             self._is_told = False
             raise
 
-    def collect(self) -> None:
-        """Free the objects of which no piece is left. Not for finalizers."""
+    def collect(self, *, in_steps: bool = False) -> bool:
+        """Free the objects of which no piece is left. Not for finalizers.
+
+        Args:
+            in_steps: do so much of it as takes some milliseconds.
+
+        Returns:
+            Whether something is left to be done.
+        """
         self._is_told = False
-        for home, entry in self._strike_dropped():
+        for home, entry in self._strike_dropped(_STEP_PIECES if in_steps else None):
             self._free(home, entry.size_bytes, is_cold=entry.spilled is not None)
             if entry.spilled is not None and self._spiller is not None:
-                self._spiller.free(entry.spilled)
+                self._spiller.free_in(self._holes, entry.spilled)
+        return self._holes.punch(_STEP_BYTES if in_steps else FILE_BYTES) or bool(self._dropped)
 
-    def _strike_dropped(self) -> list[tuple[int, StoredObject]]:
+    def _strike_dropped(self, count_max: int | None = None) -> list[tuple[int, StoredObject]]:
         """Return what nobody holds any more."""
         dropped, freed = self._dropped, []
-        for _ in range(len(dropped)):
+        for _ in range(min(len(dropped), count_max or len(dropped))):
             try:
                 lease = dropped.popleft()
             except IndexError:  # another thread takes them, too
@@ -176,11 +192,13 @@ class ObjectStore(ObjectMemory):
     def _free(self, home: int, size_bytes: int, *, is_cold: bool) -> None:
         number = home >> RANGE_SHIFT
         if number == OWN:
-            self.free(home, is_cold=is_cold)
+            hole = self._arena.free(home, is_cold=is_cold)
+            if hole is not None:
+                self._holes.add(self.file, *hole, partial(self._cooled, hole))
         elif (producer := self._producers.get(number)) is not None:
             producer(home, size_bytes, is_cold)
         else:
-            self.file.punch(home, whole_pages(size_bytes))
+            self._holes.add(self.file, home, whole_pages(size_bytes))
 
     def listed(self) -> tuple[list[tuple[int, StoredObject]], list[tuple[int, Holder]]]:
         """Return the objects, and home and holder of each piece and each view in this process."""
@@ -255,7 +273,8 @@ class ObjectStore(ObjectMemory):
         """A process that wrote is gone: what it wrote for nobody is, too."""
         del self._producers[number]
         for offset, size_bytes in self._ledger.gaps(number):
-            self.file.punch(offset, size_bytes)
+            self._holes.add(self.file, offset, size_bytes)
+        self.on_dropped()
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -278,6 +297,7 @@ class ObjectStore(ObjectMemory):
             return
         for home, entry in self._strike_dropped():
             self.file.punch(home, whole_pages(entry.size_bytes))
+        self._holes.punch(FILE_BYTES)
         if not self.objects:
             self._closing()
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scaler.objects.file import SharedFile, open_shared_file
+from scaler.objects.file import FILE_BYTES, SharedFile, open_shared_file
 from scaler.objects.store import ObjectStore
 from scaler.protocol.objects import RANGE_SHIFT, Piece, Pieces
 
@@ -142,6 +142,7 @@ class SimStore(ObjectStore):
 
     def leave(self, number: int) -> None:
         super().leave(number)
+        self._holes.punch(FILE_BYTES)
         self._memory.left(number)
 
 

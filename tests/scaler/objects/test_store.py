@@ -193,7 +193,11 @@ def test_what_a_process_wrote_for_nobody_goes_with_it(store, producer, held_byte
     for _ in range(3):
         producer.memory.keep(memoryview(DATA))
     assert held_bytes() > 0
+    told: list[None] = []
+    store.on_dropped = lambda: told.append(None)
     producer.leave()
+    assert told == [None]
+    store.collect()
     assert held_bytes() == 0
 
 
@@ -202,6 +206,7 @@ def test_what_somebody_holds_outlives_the_process_that_wrote_it(store, producer,
     lost = [producer.memory.keep(memoryview(DATA)) for _ in range(2)]
     pieces.append(producer.write(DATA[:70_000]))
     producer.leave()
+    store.collect()
     read = [bytes(store.views.open(piece)) for piece in pieces]
     assert read == [DATA, LARGE, DATA, DATA[:70_000]]
     assert all(store.file.read(piece.home, 100) == bytes(100) for piece in lost)

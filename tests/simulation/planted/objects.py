@@ -70,7 +70,7 @@ OBJECTS: Final = (
     Mutant(
         "what is freed after the death of its executor keeps its memory",
         _STORE,
-        "        else:\n            self.file.punch(home, whole_pages(size_bytes))\n",
+        "        else:\n            self._holes.add(self.file, home, whole_pages(size_bytes))\n",
         "        else:\n            self._ledger.objects[home] = StoredObject(size_bytes)\n",
     ),
     Mutant(
