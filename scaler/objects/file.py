@@ -34,7 +34,8 @@ def open_shared_file() -> SharedFile:
     """Make a new one.
 
     Raises:
-        OSError: no descriptor is left, or there is no place for a temporary file.
+        OSError: no descriptor is left, there is no place for a temporary file, or this process may
+            not have so large a one.
     """
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("scaler-objects", os.MFD_CLOEXEC)
@@ -43,18 +44,29 @@ def open_shared_file() -> SharedFile:
             fd = os.dup(file.fileno())
     try:
         os.ftruncate(fd, FILE_BYTES)
-    except OSError:
+    except OSError as error:
         os.close(fd)
-        raise
+        if error.errno != errno.EFBIG:
+            raise
+        raise OSError(
+            f"the shared memory of a cluster is one large file, of which little is used, and "
+            f"{_file_limit()}; lift that limit: ulimit -f unlimited"
+        ) from error
     return SharedFile(fd)
 
 
 class SharedFile:
     """One process's hands on the file. Thread-safe: it keeps nothing but the descriptor."""
 
-    def __init__(self, fd: int) -> None:
-        """Take over `fd`, a copy of one that `open_shared_file` made."""
+    def __init__(self, fd: int, directory: str | None = None) -> None:
+        """Take over a descriptor.
+
+        Args:
+            fd: a copy of one that `open_shared_file` made, or of a file on disk.
+            directory: where on disk that is, for people; `None`: it is memory.
+        """
         self.fd = fd
+        self._directory = directory
         self.is_forked = False
         """This is a fork of the process that opened it."""
         _all_open.add(self)
@@ -72,7 +84,8 @@ class SharedFile:
         """Write bytes.
 
         Raises:
-            ObjectStoreFullError: this machine, or this control group, has no memory for them.
+            ObjectStoreFullError: this machine, or this control group, has no memory for them, or
+                the disk no room.
         """
         written, size = 0, len(data)
         try:
@@ -82,9 +95,21 @@ class SharedFile:
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            raise ObjectStoreFullError(
-                f"no memory is left for an object of {size} bytes: {error.strerror}"
-            ) from error
+            raise ObjectStoreFullError(self._full(size, error)) from error
+
+    def _full(self, size_bytes: int, error: OSError) -> str:
+        why = _file_limit() if error.errno == errno.EFBIG else error.strerror
+        if self._directory is None:
+            return (
+                f"no memory is left for an object of {size_bytes:,} bytes: {why}; drop futures, "
+                "values and references, or give the machine or the control group more"
+            )
+        state = os.fstatvfs(self.fd)
+        return (
+            f"the disk of spill_directory {self._directory!r} has no room for {size_bytes:,} bytes "
+            f"more: {why}, {state.f_bavail * state.f_frsize:,} bytes are free there; free some, or "
+            "name another place with spill_directory="
+        )
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """Return a copy of bytes.
@@ -137,6 +162,13 @@ class SharedFile:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _file_limit() -> str:
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return f"the files of this process may have {limit:,} bytes at most (ulimit -f, RLIMIT_FSIZE)"
 
 
 def _cut_off() -> OSError:

@@ -20,6 +20,7 @@ from scaler.objects.waiting import Steps
 
 _POLL_S: Final = 0.002
 _PRESS_EVERY: Final = 25
+_DISK_FULL: Final = ": spill_directory takes no more, as the log says"
 
 
 class Room:
@@ -38,9 +39,13 @@ class Room:
         """Tell all processes how much is in memory now. For the store's."""
         self._words[0] = ledger.used_bytes  # looked up here: no call in between
 
+    def tell_disk(self, *, is_full: bool) -> None:
+        """Tell all processes whether the disk has refused an object. For the store's."""
+        self._words[1] = is_full
+
     def close(self) -> None:
         """Let go of the page."""
-        self._words = memoryview(bytearray(8)).cast("Q")
+        self._words = memoryview(bytearray(16)).cast("Q")
 
     def reserve(self, size_bytes: int, press: Callable[[int], None]) -> Steps[None]:
         """End when there is room.
@@ -71,7 +76,8 @@ class Room:
                 raise ObjectStoreFullError(
                     f"there is no room for an object of {size_bytes:,} bytes: "
                     f"{self.used_bytes():,} of {limit:,} bytes are in use, and within "
-                    f"{ROOM_WAIT_S:g} s nothing could be spilled or freed. Tasks and mapped "
+                    f"{ROOM_WAIT_S:g} s nothing could be spilled or freed"
+                    f"{_DISK_FULL if self._words[1] else ''}. Tasks and mapped "
                     "values pin what they use: drop futures, values and references, or allow "
                     "more with object_store_bytes="
                 )

@@ -73,9 +73,10 @@ def open_spill_file(directory: str | None) -> SharedFile:
     place = directory or tempfile.gettempdir()
     if hasattr(os, "O_TMPFILE"):
         try:
-            return SharedFile(os.open(place, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            fd = os.open(place, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            return SharedFile(fd, place)
         except OSError:  # a file system that has no such files, or a place that cannot be written
             pass
     fd, name = tempfile.mkstemp(prefix="scaler-spill-", dir=place)
     os.unlink(name)
-    return SharedFile(fd)
+    return SharedFile(fd, place)

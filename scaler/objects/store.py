@@ -233,6 +233,7 @@ class ObjectStore(ObjectMemory):
 
     def spilled(self, piece: Piece, place: Spilled | None) -> bool:
         """A victim was copied to disk, or could not be; return whether the copy is used."""
+        self.room.tell_disk(is_full=place is None)
         if place is None:
             self._ledger.refuse(piece.home)
             return False

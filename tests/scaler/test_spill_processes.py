@@ -267,6 +267,32 @@ def test_the_spill_directory_is_used_by_all_and_nothing_is_seen_there(small, tmp
     assert list(folder.iterdir()) == []
 
 
+def test_where_files_may_not_be_large_a_cluster_says_so_at_its_start():
+    script = (
+        "import resource\n"
+        "from scaler import Client, ClusterStartError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        "try:\n"
+        "    Client(workers=1)\n"
+        "except ClusterStartError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "the cluster did not start: the shared memory of a cluster is one large file, of which "
+        "little is used, and the files of this process may have 1,048,576 bytes at most (ulimit -f, "
+        "RLIMIT_FSIZE); lift that limit: ulimit -f unlimited\n"
+    )
+
+
 def test_a_place_that_cannot_be_is_refused(tmp_path):
     with pytest.raises(ValueError, match="spill_directory must be a directory to write in"):
         Client(workers=1, spill_directory=tmp_path / "none")

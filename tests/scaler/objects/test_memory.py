@@ -235,7 +235,11 @@ print(memory.count, memory.keep(memoryview(bytes(1 << 18))).size_bytes)
     )
     assert done.stderr == ""
     text, count, after = done.stdout.splitlines()
-    assert text == f"no memory is left for an object of {1 << 21} bytes: File too large 27"
+    assert text == (
+        "no memory is left for an object of 2,097,152 bytes: the files of this process may have "
+        "1,048,576 bytes at most (ulimit -f, RLIMIT_FSIZE); drop futures, values and references, "
+        "or give the machine or the control group more 27"
+    )
     assert (count, after) == ("2", f"1 {1 << 18}"), "the first of the two is its caller's to free"
 
 

@@ -267,7 +267,8 @@ def test_a_disk_that_takes_nothing_is_one_warning_and_objects_stay_in_memory(
         store.keep(memoryview(data_of(9)))
     assert str(caught.value).startswith(
         "there is no room for an object of 2,097,152 bytes: 8,388,608 of 8,388,608 bytes are in "
-        "use, and within 0.2 s nothing could be spilled or freed."
+        "use, and within 0.2 s nothing could be spilled or freed: spill_directory takes no more, "
+        "as the log says."
     )
     (record,) = caplog.records
     assert record.getMessage().startswith(
@@ -329,7 +330,12 @@ store.close()
     assert done.stderr == ""
     warning, error, values, used = done.stdout.splitlines()
     assert warning.startswith("WARNING an object cannot be spilled, so it stays in memory: ")
-    assert warning.endswith("File too large")
+    assert warning.endswith("or name another place with spill_directory=")
+    assert (
+        f"the disk of spill_directory {folder!r} has no room for 1,048,576 bytes more: " in warning
+    )
+    assert "(ulimit -f, RLIMIT_FSIZE), " in warning
+    assert " bytes are free there; " in warning
     assert error == "7 there is no room for an object of 1,048,576 bytes:"
     assert (values, used) == ("True", "3 4")
 
