@@ -118,9 +118,11 @@ class ObjectMemory:
                 self.file.write(buffer, home)
             self._written(piece)
         except BaseException:  # Ctrl-C, too
-            piece = None  # a traceback that somebody keeps must not keep the object
-            if home >= 0:
-                self._give_up(home)
+            try:
+                if home >= 0:
+                    self._give_up(home)  # while the piece is there: who frees it does so once
+            finally:
+                piece = None  # a traceback that somebody keeps must not keep the object
             raise
         return piece
 

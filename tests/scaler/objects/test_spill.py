@@ -528,6 +528,20 @@ def test_a_free_place_is_not_emptied_after_it_was_written_again(store, monkeypat
     assert kept[1].home == home, "now it may be taken"
 
 
+def test_what_could_not_be_written_is_freed_once(store, monkeypatch):
+    """Here it is collected at once; else by the node's thread, perhaps as soon."""
+
+    def full(data: memoryview, offset: int) -> None:
+        raise ObjectStoreFullError("no memory is left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.file, "write", full)
+        with pytest.raises(ObjectStoreFullError, match="no memory is left"):
+            store.keep(memoryview(data_of(1)))
+    assert (store.count, store.room.used_bytes()) == (0, 0)
+    assert opened(store, store.keep(memoryview(data_of(2)))) == data_of(2)
+
+
 def test_what_is_being_written_is_not_spilled(store, monkeypatch, until):
     """Its bytes are not there yet: the copy would be of something else."""
     others = [store.hold(piece.home) for piece in written(store, 3)]  # pinned
