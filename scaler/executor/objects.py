@@ -50,8 +50,9 @@ class ExecutorObjects(ObjectMemory):
         self.has_doubts = False
         """Some may be held by garbage alone: see `settle`."""
 
-    def _await_room(self, size_bytes: int) -> Steps[None]:
-        return self._room.reserve(size_bytes + self._untold_bytes, self._press)
+    def waits(self, size_bytes: int, now: Callable[[], float] = time.monotonic) -> Steps[None]:
+        """See `Room.waits`."""
+        return self._room.waits(size_bytes + self._untold_bytes, self._press, now)
 
     def _press(self, size_bytes: int) -> None:
         self._send(RoomFrame(size_bytes))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from scaler.errors import SerializationError
@@ -108,7 +109,7 @@ class ObjectMemory:
         """Its bytes are there."""
 
     def _writing(self, buffer: memoryview) -> Steps[Piece]:
-        yield from self._await_room(buffer.nbytes)
+        yield from self.waits(buffer.nbytes)
         home, piece = -1, None
         try:
             home, is_warm = self._arena.take(buffer.nbytes)
@@ -139,8 +140,8 @@ class ObjectMemory:
         window.buffer[start : start + buffer.nbytes] = buffer
         return True
 
-    def _await_room(self, size_bytes: int) -> Steps[None]:
-        """End when so much may be written; memory by itself has no bound."""
+    def waits(self, size_bytes: int, now: Callable[[], float] = time.monotonic) -> Steps[None]:
+        """End when so much may be written, see `Room.waits`; memory by itself has no bound."""
         yield from ()
 
     def _give_up(self, home: int) -> None:

@@ -6,9 +6,7 @@ store's; a writer looks at it before it writes, and waits while there is no room
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from itertools import count
 from typing import Final
 
 from scaler.errors import ObjectStoreFullError
@@ -18,8 +16,10 @@ from scaler.objects.file import SharedFile
 from scaler.objects.ledger import ObjectLedger
 from scaler.objects.waiting import Steps
 
-_POLL_S: Final = 0.002
-_PRESS_EVERY: Final = 25
+POLL_S: Final = 0.002
+"""Who waits looks again after this."""
+
+_PRESS_S: Final = 0.05
 _DISK_FULL: Final = ": spill_directory takes no more, as the log says"
 
 
@@ -47,12 +47,15 @@ class Room:
         """Let go of the page."""
         self._words = memoryview(bytearray(16)).cast("Q")
 
-    def reserve(self, size_bytes: int, press: Callable[[int], None]) -> Steps[None]:
+    def waits(
+        self, size_bytes: int, press: Callable[[int], None], now: Callable[[], float]
+    ) -> Steps[None]:
         """End when there is room.
 
         Args:
             size_bytes: what is to be written.
             press: called while there is none: have so much spilled or freed.
+            now: the clock, in seconds.
 
         Raises:
             ObjectStoreFullError: it is larger than all of the store, or nothing went in time.
@@ -65,14 +68,16 @@ class Room:
                 f"an object of {size_bytes:,} bytes is larger than the object store, which has "
                 f"{limit:,} bytes; allow more with object_store_bytes="
             )
-        end_s = time.monotonic() + ROOM_WAIT_S
-        for turn in count():
-            if turn % _PRESS_EVERY == 0:
+        press_s = now()
+        end_s = press_s + ROOM_WAIT_S
+        while True:
+            if now() >= press_s:
                 press(size_bytes)  # again and again: another one may take what was made
-            yield _POLL_S
+                press_s = now() + _PRESS_S
+            yield POLL_S
             if self._words[0] + size_bytes <= limit:  # or it was closed: see who writes then
                 return
-            if time.monotonic() > end_s:
+            if now() > end_s:
                 raise ObjectStoreFullError(
                     f"there is no room for an object of {size_bytes:,} bytes: "
                     f"{self.used_bytes():,} of {limit:,} bytes are in use, and within "

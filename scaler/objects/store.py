@@ -8,6 +8,7 @@ collector keeps the count: a weak reference to each piece tells when it is gone.
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -124,7 +125,7 @@ class ObjectStore(ObjectMemory):
         with self._ledger.lock:
             for entry in entries:
                 entry.pins += 1
-        return any([entry.spilled is not None for entry in entries])
+        return any(entry.spilled is not None for entry in entries)
 
     def unpin(self, pieces: Iterable[Piece]) -> None:
         """Take that back. The pieces are still held."""
@@ -209,8 +210,9 @@ class ObjectStore(ObjectMemory):
 
     # --- room -------------------------------------------------------------------------------
 
-    def _await_room(self, size_bytes: int) -> Steps[None]:
-        return self.room.reserve(size_bytes, self.press)
+    def waits(self, size_bytes: int, now: Callable[[], float] = time.monotonic) -> Steps[None]:
+        """See `Room.waits`."""
+        return self.room.waits(size_bytes, self.press, now)
 
     def press(self, size_bytes: int = 0) -> None:
         """Have objects freed or spilled until there is room for so much. Does not wait."""

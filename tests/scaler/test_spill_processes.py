@@ -288,8 +288,8 @@ def test_where_files_may_not_be_large_a_cluster_says_so_at_its_start():
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         "the cluster did not start: the shared memory of a cluster is one large file, of which "
-        "little is used, and the files of this process may have 1,048,576 bytes at most (ulimit -f, "
-        "RLIMIT_FSIZE); lift that limit: ulimit -f unlimited\n"
+        "little is used, and the files of this process may have 1,048,576 bytes at most "
+        "(ulimit -f, RLIMIT_FSIZE); lift that limit: ulimit -f unlimited\n"
     )
 
 
