@@ -50,9 +50,9 @@ class ExecutorObjects(ObjectMemory):
         self.has_doubts = False
         """Some may be held by garbage alone: see `settle`."""
 
-    def waits(self, size_bytes: int, now: Callable[[], float] = time.monotonic) -> Steps[None]:
+    def waits(self, size_bytes: int, now: Callable[[], float]) -> Steps[None]:
         """See `Room.waits`."""
-        return self._room.waits(size_bytes + self._untold_bytes, self._press, now)
+        return self._room.waits(size_bytes, self._press, now, self._untold_bytes)
 
     def _press(self, size_bytes: int) -> None:
         self._send(RoomFrame(size_bytes))

@@ -109,7 +109,7 @@ class ObjectMemory:
         """Its bytes are there."""
 
     def _writing(self, buffer: memoryview) -> Steps[Piece]:
-        yield from self.waits(buffer.nbytes)
+        yield from self._await_room(buffer.nbytes)
         home, piece = -1, None
         try:
             home, is_warm = self._arena.take(buffer.nbytes)
@@ -140,7 +140,10 @@ class ObjectMemory:
         window.buffer[start : start + buffer.nbytes] = buffer
         return True
 
-    def waits(self, size_bytes: int, now: Callable[[], float] = time.monotonic) -> Steps[None]:
+    def _await_room(self, size_bytes: int) -> Steps[None]:
+        return self.waits(size_bytes, time.monotonic)
+
+    def waits(self, size_bytes: int, now: Callable[[], float]) -> Steps[None]:
         """End when so much may be written, see `Room.waits`; memory by itself has no bound."""
         yield from ()
 

@@ -48,7 +48,11 @@ class Room:
         self._words = memoryview(bytearray(16)).cast("Q")
 
     def waits(
-        self, size_bytes: int, press: Callable[[int], None], now: Callable[[], float]
+        self,
+        size_bytes: int,
+        press: Callable[[int], None],
+        now: Callable[[], float],
+        untold_bytes: int = 0,
     ) -> Steps[None]:
         """End when there is room.
 
@@ -56,36 +60,43 @@ class Room:
             size_bytes: what is to be written.
             press: called while there is none: have so much spilled or freed.
             now: the clock, in seconds.
+            untold_bytes: what the caller has written, and the store does not know yet.
 
         Raises:
             ObjectStoreFullError: it is larger than all of the store, or nothing went in time.
         """
-        limit = self.limit_bytes
-        if self._words[0] + size_bytes <= limit:
+        limit, needed_bytes = self.limit_bytes, size_bytes + untold_bytes
+        if self._words[0] + needed_bytes <= limit:
             return
-        if size_bytes > limit:
-            raise ObjectStoreFullError(
-                f"an object of {size_bytes:,} bytes is larger than the object store, which has "
-                f"{limit:,} bytes; allow more with object_store_bytes="
-            )
+        if needed_bytes > limit:
+            raise ObjectStoreFullError(self._too_large(size_bytes, untold_bytes))
         press_s = now()
         end_s = press_s + ROOM_WAIT_S
         while True:
             if now() >= press_s:
-                press(size_bytes)  # again and again: another one may take what was made
+                press(needed_bytes)  # again and again: another one may take what was made
                 press_s = now() + _PRESS_S
             yield POLL_S
-            if self._words[0] + size_bytes <= limit:  # or it was closed: see who writes then
+            if self._words[0] + needed_bytes <= limit:  # or it was closed: see who writes then
                 return
             if now() > end_s:
                 raise ObjectStoreFullError(
                     f"there is no room for an object of {size_bytes:,} bytes: "
-                    f"{self.used_bytes():,} of {limit:,} bytes are in use, and within "
-                    f"{ROOM_WAIT_S:g} s nothing could be spilled or freed"
+                    f"{self.used_bytes() + untold_bytes:,} of {limit:,} bytes are in use, and "
+                    f"within {ROOM_WAIT_S:g} s nothing could be spilled or freed"
                     f"{_DISK_FULL if self._words[1] else ''}. Tasks and mapped "
                     "values pin what they use: drop futures, values and references, or allow "
                     "more with object_store_bytes="
                 )
+
+    def _too_large(self, size_bytes: int, untold_bytes: int) -> str:
+        what = f"an object of {size_bytes:,} bytes is"
+        if untold_bytes:
+            what = f"the objects of one task, {size_bytes + untold_bytes:,} bytes up to now, are"
+        return (
+            f"{what} larger than the object store, which has {self.limit_bytes:,} bytes; allow "
+            "more with object_store_bytes="
+        )
 
 
 def make_page(file: SharedFile) -> None:

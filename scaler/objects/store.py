@@ -8,7 +8,6 @@ collector keeps the count: a weak reference to each piece tells when it is gone.
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -210,7 +209,7 @@ class ObjectStore(ObjectMemory):
 
     # --- room -------------------------------------------------------------------------------
 
-    def waits(self, size_bytes: int, now: Callable[[], float] = time.monotonic) -> Steps[None]:
+    def waits(self, size_bytes: int, now: Callable[[], float]) -> Steps[None]:
         """See `Room.waits`."""
         return self.room.waits(size_bytes, self.press, now)
 

@@ -7,8 +7,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from itertools import count, islice
+from typing import Any
 
 import msgspec
 
@@ -22,6 +24,7 @@ from tests.simulation.exploring import (
     missing_rows,
 )
 from tests.simulation.hunting import SEARCHED, hunt, line, names_like, record
+from tests.simulation.large import has_objects, has_spilling
 from tests.simulation.marks import missing, table
 from tests.simulation.runner import CHUNK, Failure, Outcome, Totals, judge, run_many
 from tests.simulation.shrinking import pieces, smallest
@@ -40,7 +43,7 @@ def main() -> int:
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     command: str = arguments.command
     if command == "run":
-        return _run(arguments.seeds, arguments.start, arguments.jobs)
+        return _run(arguments)
     if command == "replay":
         return _replay(arguments.seed, keep_trace=arguments.trace)
     if command == "mutants":
@@ -56,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run many seeds")
     run.add_argument("--seeds", type=int, default=1_000)
     run.add_argument("--start", type=int, default=None, help="first seed; drawn if not given")
+    having = run.add_mutually_exclusive_group()
+    having.add_argument("--objects", **_only(has_objects), help="those with large values only")
+    having.add_argument("--spilling", **_only(has_spilling), help="those that spill only")
     run.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     replay = commands.add_parser("replay", help="run one seed, and tell what happened")
     replay.add_argument("seed", type=int)
@@ -76,17 +82,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(seeds: int, start: int | None, jobs: int) -> int:
+def _only(having: Callable[[int], bool]) -> dict[str, Any]:
+    return {"action": "store_const", "dest": "having", "const": having}
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    start: int | None = arguments.start
     if start is None:
         start = int.from_bytes(os.urandom(4), "big")
-    print(f"seeds {start} to {start + seeds - 1}, {jobs} processes")
+    jobs: int = arguments.jobs
+    seeds = [*islice(filter(arguments.having, count(start)), arguments.seeds)]
+    print(f"{len(seeds)} seeds from {seeds[0]} to {seeds[-1]}, {jobs} processes")
     totals = Totals()
     died = False
     try:
-        _run_all(totals, range(start, start + seeds), jobs)
+        _run_all(totals, seeds, jobs)
     except BrokenProcessPool:
         died = True
-        _say_who_died(range(start + totals.seeds, start + seeds), jobs)
+        _say_who_died(seeds[totals.seeds :], jobs)
         if not totals.seeds:
             return 1
     print(table(totals.marks, totals.seeds))
@@ -101,7 +114,7 @@ def _run(seeds: int, start: int | None, jobs: int) -> int:
     return 1 if totals.failures or never or died else 0
 
 
-def _run_all(totals: Totals, seeds: range, jobs: int) -> None:
+def _run_all(totals: Totals, seeds: Sequence[int], jobs: int) -> None:
     said_s = time.monotonic()
     for outcome in run_many(seeds, jobs):
         totals.add(outcome)
@@ -115,7 +128,7 @@ def _run_all(totals: Totals, seeds: range, jobs: int) -> None:
             print(totals.line(), flush=True)
 
 
-def _say_who_died(unfinished: range, jobs: int) -> None:
+def _say_who_died(unfinished: Sequence[int], jobs: int) -> None:
     """Say which seeds may have ended a process: those of the chunks that were under way."""
     first, last = unfinished[0], unfinished[: _CHUNKS_AHEAD * jobs * CHUNK][-1]
     print(f"a process died: it had one of the seeds {first} to {last}. One by one, until it dies:")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from scaler.protocol.objects import Piece
 from tests.simulation.memory import names_in
+from tests.simulation.waiting import waiting
 
 if TYPE_CHECKING:
     from scaler.client.future import ScalerFuture
@@ -22,8 +24,8 @@ class Arguments:
         self.names: list[bytes] = []
         """What is in the objects of `pieces`."""
         self.needs: tuple[ScalerFuture, ...] = ()
-        for size_bytes in plan.argument_bytes:
-            self._write(size_bytes)
+        self._given: list[Any] = []
+        """What is large of results that are given as values."""
         for future in [client.futures[need] for need in plan.needs if need in client.futures]:
             self._add(future)
 
@@ -31,20 +33,28 @@ class Arguments:
         """Name a result; of one whose pickle was dropped when it was opened, give the value."""
         row = future._row or future._ran
         if row is None or row.payload or future.cancelled() or future._failed():
+            future._is_input = True
             self.needs += (future,)
         else:
-            self._give(future.result(0)[2:])
+            self._given += future.result(0)[2:]
 
-    def _give(self, buffers: tuple[Any, ...]) -> None:
-        for buffer in buffers:
+    def write(self, plan: TaskPlan) -> Iterator[float]:
+        """Put what is large into memory; yield pauses where there is no room, see `waiting`."""
+        for size_bytes in plan.argument_bytes:
+            yield from self._write(size_bytes)
+        given, self._given = self._given, []
+        for buffer in given:
             if isinstance(buffer, memoryview):
                 self.pieces.append(self._client.objects.keep(buffer))
                 self.names += names_in((buffer,))
                 self._client.world.truth.marks["a user gave an object again"] += 1
             else:  # a copy of something small
-                self._write(100_000)
+                yield from self._write(100_000)
 
-    def _write(self, size_bytes: int) -> None:
-        data, name = self._client.world.memory.new(size_bytes)
+    def _write(self, size_bytes: int) -> Iterator[float]:
+        memory = self._client.world.memory
+        if memory.is_bounded:
+            yield from waiting(memory, self._client.objects, size_bytes)
+        data, name = memory.new(size_bytes)
         self.pieces.append(self._client.objects.keep(data))
         self.names.append(name)

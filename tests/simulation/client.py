@@ -7,7 +7,7 @@ there.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,14 @@ from scaler.client.credit import Credit
 from scaler.client.future import CancelOutcome, ScalerFuture
 from scaler.client.future_manager import ClientFutureManager, CloseManager
 from scaler.client.submissions import Submission, Submissions
-from scaler.errors import ClientBusyError, ClientClosedError
+from scaler.errors import ClientBusyError, ClientClosedError, ObjectStoreFullError
 from scaler.limits import CANCEL_TIMEOUT_S, CLIENT_BYTES, CLOSE_GRACE_S, CLOSE_TIMEOUT_S
 from scaler.objects.store import ObjectStore
 from scaler.protocol.tasks import CLIENT_SHIFT, DEFAULT_POLICY, Function, Task, TaskOutput
 from tests.simulation.arguments import Arguments
 from tests.simulation.plans import Cancel, TaskPlan
 from tests.simulation.runs import is_stuck
-from tests.simulation.verdicts import check_cancel
+from tests.simulation.verdicts import check_cancel, check_future
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -33,6 +33,8 @@ REPLY_MARGIN_S = 10.0
 _THREAD_S = 0.0002
 """What another thread of the client's process needs to do its part."""
 _AGAIN_S = 0.005
+_AGAIN_LATER_S = 0.1
+"""The same where tasks wait for room, for seconds."""
 
 FUNCTIONS = tuple(
     Function(bytes([number]) * 16, b"blob", f"module.function_{number}") for number in range(8)
@@ -96,6 +98,8 @@ class SimClient:
         self.shown: dict[int, int] = {}
         self._backlog: deque[int] = deque()
         """Tasks, by their places, that wait for credit."""
+        self._writing: tuple[Arguments, Iterator[float]] | None = None
+        """Those of the first of them, while they are written."""
         self._submitted = 0
         self._callbacks: deque[ScalerFuture] = deque()
         self._shown_s = 0.0
@@ -114,24 +118,47 @@ class SimClient:
 
     def _submit_backlog(self) -> None:
         while self._backlog:
+            plan = self.world.script.tasks[self._backlog[0]]
             if self.closed or self.closing or self.gone:
+                self._drop_arguments(plan)
                 self._backlog.clear()
                 return
             try:
-                self._submit_one(self._backlog[0], self.world.script.tasks[self._backlog[0]])
+                pause_s = self._write_arguments(plan)
             except ClientBusyError:
                 self.world.truth.marks["credit was used up"] += 1
-                self.world.sim.after(_AGAIN_S, self._submit_backlog)
+                pause_s = _AGAIN_S if not self.world.memory.is_bounded else _AGAIN_LATER_S
+            except ObjectStoreFullError:
+                self.world.truth.marks["a user had no room"] += 1
+                self._drop_arguments(plan)
+                self._backlog.popleft()
+                continue
+            if pause_s is not None:
+                self.world.sim.after(pause_s, self._submit_backlog)
                 return
-            self._backlog.popleft()
+            self._submit_one(self._backlog.popleft(), plan)
+
+    def _write_arguments(self, plan: TaskPlan) -> float | None:
+        """Write them, as long as there is room; return for how long to wait for more."""
+        if self._writing is None:
+            self.credit.acquire(1, plan.payload_bytes, block=False)
+            arguments = Arguments(self, plan)
+            self._writing = arguments, arguments.write(plan)
+        return next(self._writing[1], None)
+
+    def _drop_arguments(self, plan: TaskPlan) -> None:
+        """The first task is not submitted."""
+        if self._writing is not None:
+            self._writing = None
+            self.credit.release(1, plan.payload_bytes)
 
     def _submit_one(self, place: int, plan: TaskPlan) -> None:
+        assert self._writing is not None
+        (arguments, _), self._writing = self._writing, None
         payload = bytes(plan.payload_bytes)
-        self.credit.acquire(1, len(payload), block=False)
         self._submitted += 1
         task_id = self.number << CLIENT_SHIFT | self._submitted
         future = ScalerFuture(task_id, self, self.world.sim.now())
-        arguments = Arguments(self, plan)
         needs = arguments.needs
         needed = tuple([need.task_id for need in needs])
         self.world.truth.submitted(plan, place, task_id, needed, tuple(arguments.names))
@@ -143,8 +170,6 @@ class SimClient:
         function = FUNCTIONS[plan.function]
         policy = None if plan.policy == DEFAULT_POLICY else plan.policy
         chunked = plan.items > 0
-        for need in needs:
-            need._is_input = True
         objects = tuple(arguments.pieces)
         task = Task(task_id, function.function_id, payload, chunked, 1, policy, needed, (), objects)
         self.submissions.waiting.append(Submission(future, function, task, needs))
@@ -207,6 +232,13 @@ class SimClient:
         for place in places:
             self.futures.pop(place, None)
 
+    def read(self, places: tuple[int, ...]) -> None:
+        """Look at results that are there."""
+        for future in [self.futures[place] for place in places if place in self.futures]:
+            if future.done():
+                check_future(self, future)
+                self.was_read(future)
+
     def close(self) -> None:
         """Close the client, as `ClientSession.close` does."""
         if self.closing or self.gone:
@@ -255,6 +287,7 @@ class SimClient:
         self.calls.clear()
         self.open.clear()
         self.submissions.waiting.clear()
+        self._writing = None
         self._callbacks.clear()
 
     def _want_all_stopped(self, *, at_once: bool = False) -> None:
@@ -321,6 +354,12 @@ class SimClient:
     def resolved(self, future: ScalerFuture) -> None:
         """A future that somebody waits for has got its answer: looked at when this event ends."""
         self.world.resolved.append((self, future))
+
+    def was_read(self, future: ScalerFuture) -> None:
+        """The user has looked at a result, and may need it no more."""
+        place = self.world.truth.tasks[future.task_id].place
+        if self.world.script.tasks[place].lets_go:
+            self.futures.pop(place, None)
 
     def cancel(self, *arguments: Any) -> bool:
         raise NotImplementedError

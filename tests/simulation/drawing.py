@@ -8,6 +8,7 @@ import msgspec
 
 from actors.testkit.simulation import Delays
 from scaler.protocol.tasks import DEFAULT_POLICY, TaskPolicy
+from tests.simulation.large import MIB, draw_objects, draw_spilling, has_objects, has_spilling
 from tests.simulation.plans import (
     Act,
     Cancel,
@@ -38,10 +39,6 @@ ODDITIES = (
     "cancels", "batches", "styles", "errors", "pickles", "poison", "prints", "limits", "policies",
     "drops", "closes", "leaves", "recycles", "memory", "chunks", "hangs", "loops",
 )  # fmt: skip
-MIB = 1 << 20
-_LARGE_BYTES = (100_000, 100_000, 3 * MIB, 9 * MIB)
-"""The first are read, the others mapped; of the largest, two make it worth to tell that they are
-freed."""
 _PAUSES_S = (*[0.01, 0.3, 3.0] * 5, 40.0)
 CALM = Delays(local_s=(0.0, 0.00005), remote_s=(0.0001, 0.0005), slow_share=0.0, stall_share=0.0)
 
@@ -56,10 +53,13 @@ def draw_script(seed: int) -> Script:
     faults = _draw_faults(random, options, last_s)
     tasks = _draw_rare(Random(f"rare {seed}"), tasks)
     tasks = _draw_needs(Random(f"needs {seed}"), tasks)
-    large = Random(f"objects {seed}")
-    if large.random() < 0.3:
+    if has_objects(seed):
+        large = Random(f"objects {seed}")
+        large.random()  # which said that there are some
         options = msgspec.structs.replace(options, kinds=(*options.kinds, "objects"))
-        tasks = _draw_objects(large, tasks)
+        tasks = draw_objects(large, tasks)
+    if has_spilling(seed):
+        options, tasks, ops = draw_spilling(Random(f"little room {seed}"), options, tasks, ops)
     return Script(options=options, tasks=tasks, ops=ops, faults=faults)
 
 
@@ -165,24 +165,6 @@ def _draw_needs(random: Random, tasks: tuple[TaskPlan, ...]) -> tuple[TaskPlan, 
             needs = tuple(random.sample(near, min(len(near), random.choice((1, 1, 2, 5)))))
             changed[place] = msgspec.structs.replace(plan, needs=needs)
         before.append(place)
-    return tuple(changed)
-
-
-def _draw_objects(random: Random, tasks: tuple[TaskPlan, ...]) -> tuple[TaskPlan, ...]:
-    """Let some tasks have large arguments, and others large results."""
-    share = random.choice((0.1, 0.5, 1.0))
-    keeps = random.choice((0.0, 0.1, 0.5))
-    changed = list(tasks)
-    for place, plan in enumerate(tasks):
-        if random.random() < share:
-            count = random.choice((0, 0, 1, 1, 1, 2))
-            changed[place] = msgspec.structs.replace(
-                plan,
-                argument_bytes=tuple(random.choice(_LARGE_BYTES) for _ in range(count)),
-                result_bytes=random.choice((0, *_LARGE_BYTES)),
-                passes=random.random() < 0.3,
-                keeps=random.choice((1, 2, 5, -1)) if random.random() < keeps else 0,
-            )
     return tuple(changed)
 
 

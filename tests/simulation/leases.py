@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from scaler.client.future import ScalerFuture
 from scaler.errors import SerializationError
 from scaler.limits import MAP_BYTES
+from tests.simulation.disk import NAME_BYTES
 from tests.simulation.verdicts import forget_frames
 
 if TYPE_CHECKING:
@@ -45,10 +46,33 @@ def objects_left(world: World) -> dict[str, object]:
 
 def _difference(world: World) -> dict[str, object]:
     store, names, needed = world.memory.store, world.memory.names, dict.fromkeys(_needed(world))
+    pinned = {home: entry.pins for home, entry in store.objects.items() if entry.pins}
+    for executor in world.truth.alive.values():
+        for home in executor.objects.own._kept:
+            pinned[home] = pinned.get(home, 0) - 1
+    store.check_used()
     return {
+        "pins of nobody": [home for home, pins in pinned.items() if pins],
+        **_disk_left(world),
         "objects that nobody needs": [names.get(home) for home in store.objects.keys() - needed],
         "objects that are gone": [home for home in needed if home not in store.objects],
         "objects nobody knows": [name for home, name in names.items() if home not in store.objects],
+    }
+
+
+def _disk_left(world: World) -> dict[str, object]:
+    """Return what is not on disk as the books say."""
+    places = world.memory.store.places
+    entries = world.memory.store.objects.values()
+    known = sorted([entry.spilled.offset for entry in entries if entry.spilled is not None])
+    used = sorted(places.places) if places is not None else []
+    taken = sorted(places._arena.taken) if places is not None else []
+    spilled = [home for home, entry in world.memory.store.objects.items() if entry.spilled]
+    return {
+        "places on disk": [] if known == used == taken else (known, used, taken),
+        "memory of what is on disk": [
+            home for home in spilled if any(world.memory.file.read(home, NAME_BYTES))
+        ],
     }
 
 
@@ -86,19 +110,22 @@ def check_dropped(world: World) -> None:
     for client in world.clients:
         client.forget()
     _forget_what_is_shown(world)
-    world.memory.store.close()
+    store = world.memory.store
+    store.stop_spilling()
 
     def left() -> dict[str, object]:
-        store = world.memory.store
         found = {
             "objects": [*store.objects],
             "leases": len(store._ledger.leases),
             "names": [*world.memory.names.values()],
+            "bytes": store.room.used_bytes() or store._ledger.used_bytes,
+            **_disk_left(world),
         }
         return {what: some for what, some in found.items() if some}
 
     if found := _looked_again(world, left):
         world.truth.fail("objects", f"left when all was dropped: {found}")
+    store.close()
 
 
 def _forget_what_is_shown(world: World) -> None:
@@ -118,6 +145,8 @@ def let_go(world: World) -> None:
         executor.objects.end()
     world.memory.store.cool()
     world.memory.file.close()
+    if world.memory.disk is not None:
+        world.memory.disk.close()
 
 
 def _looked_again(world: World, look: Callable[[], dict[str, object]]) -> dict[str, object]:

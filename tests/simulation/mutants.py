@@ -12,6 +12,7 @@ from tests.simulation.planted.limits import LIMITS
 from tests.simulation.planted.losses import LOSSES
 from tests.simulation.planted.mutant import Mutant
 from tests.simulation.planted.objects import OBJECTS
+from tests.simulation.planted.spilling import SPILLING
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *CANCELS,
@@ -20,5 +21,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LIMITS,
     *INPUTS,
     *OBJECTS,
+    *SPILLING,
     *GROUND,
 )

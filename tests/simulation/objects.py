@@ -5,18 +5,21 @@ The process behind them is a model: which buffers its tasks look at, and for how
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from scaler.errors import SerializationError
 from scaler.executor.objects import ExecutorObjects
 from scaler.limits import FREED_BYTES
+from scaler.objects.waiting import Steps
 from scaler.protocol.executor import ExecutorConfig, RoomFrame, RowFrame
-from scaler.protocol.objects import Body, Pieces
+from scaler.protocol.objects import Body, Piece, Pieces
 from scaler.protocol.tasks import Task, TaskRow
 from scaler.worker.objects import PortObjects
 from tests.simulation.memory import Memory, homes_of, names_in, travelled
+from tests.simulation.waiting import waiting
 
 if TYPE_CHECKING:
     from tests.simulation.runs import Run
@@ -25,12 +28,21 @@ if TYPE_CHECKING:
 class OwnObjects(ExecutorObjects):
     """The executor's side, on the file of the world."""
 
-    def __init__(self, memory: Memory, config: ExecutorConfig) -> None:
-        super().__init__(config, memory.file, None, self._never)
+    def __init__(
+        self, memory: Memory, config: ExecutorConfig, send: Callable[[RoomFrame], None]
+    ) -> None:
+        super().__init__(config, memory.file, memory.disk, send)
         self._memory = memory
 
-    def _never(self, frame: RoomFrame) -> None:
-        raise AssertionError("there is room for all")
+    def _await_room(self, size_bytes: int) -> Steps[None]:
+        for _ in self.waits(size_bytes, self._memory.truth.now):
+            self._memory.truth.fail("room", "an executor waits twice")
+        yield from ()
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether nobody has to wait who writes so much."""
+        used_bytes = self._room.used_bytes() + self._untold_bytes
+        return used_bytes + size_bytes <= self._room.limit_bytes
 
     def free(self, home: int, *, is_cold: bool = False) -> None:
         self._memory.given_up(home)
@@ -40,11 +52,17 @@ class OwnObjects(ExecutorObjects):
 class SimObjects:
     """The part of one executor, and of its port."""
 
-    def __init__(self, memory: Memory, worker: str, tell_freed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        worker: str,
+        tell_freed: Callable[[], None],
+        send: Callable[[RoomFrame], None],
+    ) -> None:
         self._memory = memory
         self.port = PortObjects(memory.store, FREED_BYTES)
         config = self.port.begin(worker, tell_freed)
-        self.own = OwnObjects(memory, config)
+        self.own = OwnObjects(memory, config, send)
         self._freed: list[int] = []
         """What the port has told, and the process has not read yet."""
         self._run: Run | None = None
@@ -87,14 +105,29 @@ class SimObjects:
         self.port.row_came(frame)
         return row
 
+    def asked(self, frame: RoomFrame) -> None:
+        """The port reads that the process waits for room."""
+        self._memory.store.press(frame.size_bytes)
+
     # --- the process ------------------------------------------------------------------------
 
-    def begin(self, run: Run, task: Task, expected: tuple[bytes, ...]) -> None:
-        """A task opens what is among its arguments: it must be what was put there."""
+    def begin(self, run: Run, task: Task, expected: tuple[bytes, ...]) -> bool:
+        """A task opens what is among its arguments: it must be what was put there.
+
+        Return False if they came back damaged from the disk.
+        """
         self._run = run
         if not task.objects and not task.inputs:
-            return
-        payload, buffers, inputs = self.own.open(task)
+            return True
+        pieces = [*task.objects, *(one for body in task.inputs if body for one in body.objects)]
+        run.homes = homes_of(pieces)
+        try:
+            payload, buffers, inputs = self.own.open(task)
+        except SerializationError as error:
+            self._check_damaged(pieces, error)
+            return False
+        if any(piece.spilled for piece in pieces):
+            self._memory.truth.marks["a task began with objects from the disk"] += 1
         opened = [*buffers] if task.payload or not task.objects else [payload, *buffers]
         for _, some in inputs:
             opened += some
@@ -103,15 +136,35 @@ class SimObjects:
             self._memory.truth.fail("inputs", f"{task} begins with {found}, not {expected}")
         if found:
             self._memory.truth.marks["a task began with objects"] += 1
-        run.homes = homes_of(
-            [*task.objects, *(one for body in task.inputs if body for one in body.objects)]
-        )
         self._buffers = opened
+        return True
+
+    def _check_damaged(self, pieces: list[Piece], error: SerializationError) -> None:
+        """What cannot be opened was damaged on disk, and that is what is said."""
+        truth = self._memory.truth
+        names = [self._memory.names[piece.home] for piece in pieces if piece.spilled]
+        is_damaged = any(name in truth.damaged for name in names)
+        if not is_damaged or "came back damaged" not in str(error):
+            truth.fail("disk", f"{error!r} for {pieces}")
+        truth.marks["a task's argument came back damaged"] += 1
+
+    def waiting(self, run: Run) -> Iterator[float]:
+        """Yield pauses until there is room for what a task returns, see `waiting`."""
+        size_bytes = 0 if self._passed(run) else run.plan.result_bytes
+        if not self._memory.is_bounded or not size_bytes:
+            return iter(())
+        return waiting(self._memory, self.own, size_bytes, self.own._untold_bytes)
+
+    def _passed(self, run: Run) -> list[memoryview]:
+        """Return what it passes on."""
+        if not run.plan.passes:
+            return []
+        return [one for one in self._buffers if isinstance(one, memoryview)]
 
     def write(self, run: Run) -> Pieces:
         """A task returns: put what is large into memory, or pass on what is there."""
-        passed = [one for one in self._buffers if isinstance(one, memoryview)]
-        if run.plan.passes and passed:
+        passed = self._passed(run)
+        if passed:
             self._memory.truth.marks["a task passed an object on"] += 1
             run.names = names_in(passed)
             pieces = tuple([self.own.keep(one) for one in passed])
@@ -126,7 +179,7 @@ class SimObjects:
 
     def write_in_vain(self, run: Run) -> None:
         """A task is interrupted when it has written its result, and nobody is told of that."""
-        if run.plan.result_bytes:
+        if run.plan.result_bytes and self.own.has_room(run.plan.result_bytes):
             self.own.keep(self._memory.new(run.plan.result_bytes)[0])
             self._memory.truth.marks["an object was written in vain"] += 1
 
@@ -154,19 +207,26 @@ class SimObjects:
 
     # --- the oracle -------------------------------------------------------------------------
 
-    def looks_at(self, home: int) -> bool:
-        """Whether the process may read there, unless it hangs in the kernel."""
+    def looks_at(self, home: int, *, in_memory: bool = False) -> bool:
+        """Whether the process may read an object, or (`in_memory`) what of it is in memory.
+
+        Not if it hangs in the kernel.
+        """
         run = self._run
-        if run is not None and home in run.homes and not run.is_stuck:
+        if run is not None and run.is_stuck:
+            return False
+        if run is not None and home in run.homes and not (in_memory and run.homes[home]):
             return True
-        return home in self.own.views.homes() and (run is None or not run.is_stuck)
+        pieces = [view.piece for view in self.own.views._views.values()]
+        return any(one.home == home and not (in_memory and one.spilled) for one in pieces)
 
     def left(self) -> dict[str, object]:
         """Return what is not as it must be when nothing runs."""
         own, port, store = self.own, self.port, self._memory.store
         known = [home for home in own._arena.taken if home in store.objects]
-        told = [*port._freed, *self._freed]
+        told = [abs(home) for home in (*port._freed, *self._freed)]  # negative: it was spilled
         return {
             "kept, and not by the process": port._kept.keys() ^ own._holds.keys(),
+            "bytes that were written, and not told": own._untold_bytes,
             "places that nobody gives back": sorted([*known, *told]) != sorted(own._arena.taken),
         }

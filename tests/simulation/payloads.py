@@ -6,7 +6,7 @@ import pickle
 from functools import cache
 from typing import Any
 
-from scaler.errors import SerializationError
+from scaler.errors import ObjectStoreFullError, SerializationError
 from scaler.protocol.tasks import RowStatus
 from scaler.serialization.exceptions import dump_exception
 from tests.simulation.plans import Ending
@@ -43,4 +43,6 @@ def _error(ending: Ending) -> bytes:
         return GARBAGE
     if ending in (Ending.BAD_ARGUMENTS, Ending.BAD_VALUE, Ending.BAD_ERROR):
         return dump_exception(SerializationError(ending.name), note="by plan")
+    if ending is Ending.NO_ROOM:
+        return dump_exception(ObjectStoreFullError(ending.name), note="by itself")
     return dump_exception(PlannedError(ending.name), note="by plan")

@@ -60,6 +60,8 @@ class Ending(IntEnum):
     """A signal ends it."""
     NEVER = 10
     """It does not end by itself."""
+    NO_ROOM = 11
+    """There is no room for its value. Not drawn: it comes of itself."""
 
 
 FAILS = (
@@ -69,10 +71,17 @@ FAILS = (
     Ending.BAD_VALUE,
     Ending.BAD_ERROR,
     Ending.BAD_ERROR_HERE,
+    Ending.NO_ROOM,
 )
 """Endings with an exception."""
 
-FINAL = (Ending.RAISE_FINALLY, Ending.BAD_ARGUMENTS, Ending.BAD_VALUE, Ending.BAD_VALUE_HERE)
+FINAL = (
+    Ending.RAISE_FINALLY,
+    Ending.BAD_ARGUMENTS,
+    Ending.BAD_VALUE,
+    Ending.BAD_VALUE_HERE,
+    Ending.NO_ROOM,
+)
 """Those that no retry follows: the predicate says so, or they are not the task's own."""
 
 HIDDEN = (
@@ -122,6 +131,8 @@ class TaskPlan(Plan, frozen=True, kw_only=True):
     policy: TaskPolicy = DEFAULT_POLICY
     watched: bool = True
     """Somebody waits for its future."""
+    lets_go: bool = False
+    """And drops it when it was read."""
 
     def ending(self, run: int) -> Ending:
         """How its run number `run` (from 1) ends."""
@@ -155,6 +166,13 @@ class Cancel(Act, frozen=True, kw_only=True):
 
 class Drop(Act, frozen=True, kw_only=True):
     """A user lets futures go."""
+
+    client: int
+    tasks: tuple[int, ...]
+
+
+class Read(Act, frozen=True, kw_only=True):
+    """A user looks at results that are there."""
 
     client: int
     tasks: tuple[int, ...]
@@ -230,7 +248,7 @@ class CrashNode(Act, frozen=True, kw_only=True):
     node: int
 
 
-Op = Submit | Cancel | Drop | Close | Leave | Look
+Op = Submit | Cancel | Drop | Read | Close | Leave | Look
 Fault = (
     KillExecutor
     | FreezeExecutor
@@ -263,6 +281,12 @@ class Options(Plan, frozen=True, kw_only=True):
     cancel_grace_s: float = 1.0
     max_tasks_per_executor: int = 0
     max_memory_per_executor: int = 0
+    object_store_bytes: int = 0
+    """How much memory objects may take; 0: any amount."""
+    disk_full_share: float = 0.0
+    """Of the objects that are to be spilled."""
+    disk_damaged_share: float = 0.0
+    """Of those that were spilled."""
     kinds: tuple[str, ...] = ()
     """The faults and the odd users that this seed has."""
 

@@ -8,11 +8,12 @@ the row's way through the pipe, the kill.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from actors import LocalMessage
+from scaler.errors import ObjectStoreFullError
 from scaler.protocol.tasks import RowStatus, Task, TaskOutput, TaskRow
 from scaler.worker.port import ExecutorExited, ExecutorUp
 from tests.simulation import payloads
@@ -65,6 +66,8 @@ class SimProcess(Steps):
         """What the death is that is on its way."""
         self._base_rss_bytes = self._peak_rss_bytes = BASE_RSS_BYTES
         self._begun = 0
+        self._waits = False
+        """Its task has returned, and waits for room: no C code runs any more."""
         self.is_vain = False
         """It counts as one that died with tasks at hand and none begun."""
         self._after(host.start_delay_s(), self._come_up)
@@ -105,13 +108,17 @@ class SimProcess(Steps):
         self._begun += 1
         self._truth.check_recycled(self, self._begun)
         run = self._run = self._truth.begin(self, ordinal, self._task)
-        self.objects.begin(run, self._task, self._truth.names_for(run.task_id))
+        is_open = self.objects.begin(run, self._task, self._truth.names_for(run.task_id))
+        if not is_open:
+            run.ending = Ending.BAD_ARGUMENTS
         self.stage = Stage.RUNNING
         for _ in range(run.plan.prints):
             self._write(TaskOutput(run.task_id, "stdout", f"{run.task_id}\n"))
         self._peak_rss_bytes = max(self._peak_rss_bytes, self._rss_bytes())
         if self._wish == ordinal:
             self._hit()
+        elif not is_open:
+            self._end()
         elif run.ending is not Ending.NEVER:
             self._after(run.plan.run_s, self._end)
 
@@ -126,14 +133,30 @@ class SimProcess(Steps):
         elif self._wish == self._running and run.plan.style is Style.IN_C:
             self._hit()  # the handler runs as soon as the C code has returned
         elif run.ending is Ending.VALUE or run.ending is Ending.BAD_VALUE_HERE:
-            self._finish(RowStatus.SUCCEEDED, How.VALUE)
+            self._return(self.objects.waiting(run))
         else:
             assert run.ending in FAILS, run.ending
             self._finish(RowStatus.FAILED, How.RAISED)
 
+    def _return(self, pauses: Iterator[float]) -> None:
+        """The task has returned: there must be room for what is large of that."""
+        run = self._run
+        assert run is not None
+        try:
+            pause_s = next(pauses, None)
+        except ObjectStoreFullError:
+            run.ending = Ending.NO_ROOM
+            self._finish(RowStatus.FAILED, How.RAISED)
+            return
+        if pause_s is None:
+            self._finish(RowStatus.SUCCEEDED, How.VALUE)
+        else:
+            self._waits = True
+            self._after(pause_s, lambda: self._return(pauses))
+
     def _finish(self, status: RowStatus, how: How, *, unclean: bool = False) -> None:
         """The window of the interrupt is closed; then the row is written."""
-        self._armed = 0
+        self._armed, self._waits = 0, False
         run, task = self._run, self._task
         assert run is not None
         assert task is not None
@@ -190,9 +213,9 @@ class SimProcess(Steps):
         run = self._run
         if self.stage is not Stage.RUNNING or self._wish != self._armed or run is None:
             return
-        if run.plan.style is Style.IN_C:
+        if run.plan.style is Style.IN_C and not self._waits:
             return  # the handler would run when the C code returns: with the task's end
-        if run.plan.style is Style.IN_C_AT_FIRST:
+        if run.plan.style is Style.IN_C_AT_FIRST and not self._waits:
             left_s = self._started_s + run.plan.unwind_s - self._host.clock()
             if left_s > 1e-9:
                 self._sim.after(left_s, self._signal)
@@ -204,7 +227,7 @@ class SimProcess(Steps):
         run = self._run
         assert run is not None
         style = run.plan.style
-        self._answered, self._armed = self._running, 0
+        self._answered, self._armed, self._waits = self._running, 0, False
         self.stage = Stage.STOPPING
         run.interrupted = True
         self.objects.write_in_vain(run)
@@ -219,7 +242,7 @@ class SimProcess(Steps):
         run = self._run
         assert run is not None
         if run.plan.style is Style.RETURNS:
-            self._finish(RowStatus.SUCCEEDED, How.VALUE)
+            self._return(self.objects.waiting(run))
         elif run.plan.style is Style.DIES:
             self._die("killed by SIGABRT", None, 6, How.DIED)
         else:
@@ -267,6 +290,11 @@ class SimProcess(Steps):
     def has_claims(self) -> bool:
         """Whether tasks are here that have not begun."""
         return bool(self._bodies) or self.stage is Stage.CLAIMED
+
+    @property
+    def unbegun(self) -> list[int]:
+        """The ordinals of those that can be taken back."""
+        return [*self._bodies]
 
     def _killed(self) -> None:
         if self.stage is not Stage.DEAD and not self._hangs(self._killed):

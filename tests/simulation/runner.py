@@ -99,7 +99,7 @@ def no_collections() -> Iterator[None]:
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        with patch.object(executor_objects, "gc", SimpleNamespace(collect=lambda generation=2: 0)):
+        with patch.object(executor_objects, "gc", SimpleNamespace(collect=lambda *_: 0)):
             yield
     finally:
         if was_enabled:

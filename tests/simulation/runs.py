@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from enum import Enum
 
+from scaler.protocol.objects import Spilled
 from tests.simulation.plans import Ending, TaskPlan
 
 
@@ -59,8 +60,8 @@ class Run:
         self.interrupted = False
         self.payload = b""
         """What it returned, pickled."""
-        self.homes: dict[int, None] = {}
-        """Where the objects are among its arguments."""
+        self.homes: dict[int, Spilled | None] = {}
+        """The objects among its arguments, and where on disk they are read."""
         self.names: tuple[bytes, ...] = ()
         """What is in the objects that it returned."""
         self.objects: dict[int, int] = {}

@@ -9,12 +9,12 @@ import msgspec
 
 from actors.testkit.simulation.shrink import shrink as shortest
 from tests.simulation.drawing import draw_script
-from tests.simulation.plans import Cancel, Drop, Plan, Script, Submit
+from tests.simulation.plans import Cancel, Drop, Plan, Read, Script, Submit
 from tests.simulation.runner import Failure, run_script
 
 T = TypeVar("T")
 
-ABOUT_TASKS = (Submit, Cancel, Drop)
+ABOUT_TASKS = (Submit, Cancel, Drop, Read)
 
 
 def smallest(failure: Failure, tries: int) -> Script:

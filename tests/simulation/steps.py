@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors import LocalMessage
-from scaler.protocol.executor import RowFrame
+from scaler.protocol.executor import RoomFrame, RowFrame
 from scaler.protocol.tasks import TaskOutput, TaskRow
-from scaler.worker.port import ExecutorPrinted, ExecutorRows, ExecutorUp
+from scaler.worker.port import ExecutorPrinted, ExecutorRows, ExecutorUp, ExecutorWaits
 from tests.simulation.objects import SimObjects
 from tests.simulation.truth import Truth
 
@@ -37,11 +37,11 @@ class Steps:
         self._step_due_s = 0.0
         self._step_does: Callable[[], None] = self._cancel_step
         self._frozen_until_s = 0.0
-        self._pipe: list[ExecutorUp | RowFrame | TaskOutput] = []
+        self._pipe: list[ExecutorUp | RowFrame | RoomFrame | TaskOutput] = []
         self._is_read = False
         """Somebody is on the way to read what is in the pipe."""
         self._is_known_up = False
-        self.objects = SimObjects(host.memory, worker, self._tell_freed)
+        self.objects = SimObjects(host.memory, worker, self._tell_freed, self._write)
 
     def _tell_freed(self) -> None:
         """Much was freed: have the process hear of it, also if it waits for a task."""
@@ -76,7 +76,7 @@ class Steps:
 
     # --- the pipe of answers ----------------------------------------------------------------
 
-    def _write(self, frame: ExecutorUp | RowFrame | TaskOutput) -> None:
+    def _write(self, frame: ExecutorUp | RowFrame | RoomFrame | TaskOutput) -> None:
         self._pipe.append(frame)
         if not self._is_read:
             self._is_read = True
@@ -90,6 +90,10 @@ class Steps:
             return
         group: list[Any] = []
         for one in frames:
+            if isinstance(one, RoomFrame):
+                self._tell(ExecutorWaits(self.number))
+                self.objects.asked(one)
+                continue
             frame = self.objects.read(one) if isinstance(one, RowFrame) else one
             if group and type(frame) is not type(group[0]):
                 self._pass_on(group)

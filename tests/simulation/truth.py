@@ -61,6 +61,10 @@ class Truth:
         self.memory_limit_bytes = 0
         self.max_tasks = 0
         """Per executor; 0: any number."""
+        self.damaged: dict[bytes, None] = {}
+        """Objects, by their names, whose bytes on disk are not what was written."""
+        self.calm = True
+        """No node stands still for long."""
         self.gives_grace = True
         """What is stopped can unwind before it is killed."""
         self.failed_starts: Counter[str] = Counter()

@@ -11,6 +11,7 @@ from scaler.errors import (
     ClientClosedError,
     ClusterBrokenError,
     InputFailedError,
+    ObjectStoreFullError,
     SerializationError,
     TaskTimeoutError,
     WorkerDiedError,
@@ -19,7 +20,7 @@ from scaler.limits import BLAMELESS_LOSSES, CANCEL_TIMEOUT_S
 from scaler.limits import EXECUTOR_VAIN_DEATHS as VAIN
 from tests.simulation.memory import names_in
 from tests.simulation.payloads import PlannedError, value_of
-from tests.simulation.plans import FINAL, HIDDEN
+from tests.simulation.plans import FINAL, HIDDEN, Ending
 from tests.simulation.runs import How, TaskTruth, is_stuck
 from tests.simulation.truth import BLAMED, Truth
 
@@ -46,7 +47,9 @@ def check_future(client: SimClient, future: ScalerFuture) -> None:
     forget_frames(error)
     if error is None:
         _check_value(truth, future, task)
-    elif isinstance(error, (PlannedError, SerializationError)):
+    elif isinstance(error, SerializationError) and "came back damaged" in str(error):
+        _check_damaged(truth, error, task)
+    elif isinstance(error, (PlannedError, SerializationError, ObjectStoreFullError)):
         _check_own_error(truth, error, task)
     elif isinstance(error, WorkerDiedError):
         _check_died(truth, error, task)
@@ -110,10 +113,20 @@ def _check_own_error(truth: Truth, error: BaseException, task: TaskTruth) -> Non
     hidden = isinstance(error, SerializationError)
     if run is None or run.how not in (How.RAISED, How.VALUE) or hidden != (run.ending in HIDDEN):
         truth.fail("value", f"{error!r} was not raised by {task}")
+    if isinstance(error, ObjectStoreFullError) != (run.ending is Ending.NO_ROOM):
+        truth.fail("value", f"{error!r} was not raised by {task}")
     policy = task.plan.policy
     is_last = run.ending in FINAL or task.count(How.RAISED) > policy.retries
     if not is_last and policy.deadline_s is None and not task.is_asked_to_stop:
         truth.fail("retries", f"{error!r} was delivered with retries left: {task}")
+
+
+def _check_damaged(truth: Truth, error: BaseException, task: TaskTruth) -> None:
+    """It returned what came back damaged from the disk."""
+    run = task.runs[-1] if task.runs else None
+    if run is None or run.how is not How.VALUE or not any(n in truth.damaged for n in run.names):
+        truth.fail("disk", f"{error!r} for {task}")
+    truth.marks["a value came back damaged"] += 1
 
 
 def _check_died(truth: Truth, error: BaseException, task: TaskTruth) -> None:

@@ -16,6 +16,7 @@ from scaler.limits import (
     CLOSE_GRACE_S,
     EXECUTOR_KILL_S,
     EXECUTOR_START_FAILURES,
+    ROOM_WAIT_S,
 )
 from scaler.objects.keeper import ObjectKeeper
 from scaler.overseer import Overseer
@@ -35,6 +36,7 @@ from scaler.protocol.tasks import (
 from scaler.scheduler.attempts import DeadlineDue, RetryDue
 from scaler.scheduler.scheduler import Scheduler
 from scaler.worker.options import WorkerOptions
+from scaler.worker.port import ExecutorWaits
 from scaler.worker.worker import Worker
 from tests.simulation import plans, rest
 from tests.simulation.client import SimClient
@@ -50,6 +52,9 @@ END_S = 120.0
 
 EVENTS_PER_TASK = 500
 """More mean that something goes round in circles."""
+
+_BUSY_S = 0.03
+"""No node is busy for longer, unless it stands still."""
 
 
 def may_fail(_: ActorRef, error: Exception) -> bool:
@@ -95,13 +100,16 @@ class World:
         if any(plan.stuck_s for plan in script.tasks):
             self.truth.stop_s += EXECUTOR_KILL_S
         self.truth.gives_grace = options.cancel_grace_s > 0
+        self.truth.calm = not any(isinstance(act, plans.PauseNode) for act in script.faults)
+        self._at_hand: dict[int, tuple[float, list[int]]] = {}
+        """What executors that wait for room have not begun, and since when they wait, by pid."""
         self.resolved: list[tuple[SimClient, ScalerFuture]] = []
         self.sim.on_event(self._check)
         many = options.hosts > 0
         self.main = self.sim.node("main")
         self.scheduler = self.main.spawn(Scheduler, name="scheduler")
         # One for all hosts, so one keeper: see `Memory`.
-        self.memory = Memory(self.truth)
+        self.memory = Memory(self.truth, options, self.sim.random, self.main.after)
         keeper = self.main.spawn(ObjectKeeper, self.memory.store, name="objects")
         self.host_nodes = (
             [self.sim.node(f"host-{n}") for n in range(options.hosts)] if many else [self.main]
@@ -167,9 +175,11 @@ class World:
         Perhaps each of them in an executor of its own.
         """
         wait_s, start_s = END_S, 1.5 * self.script.options.start_s
+        room_s = 2 * ROOM_WAIT_S if self.script.options.object_store_bytes else 0.0
         for plan in self.script.tasks:
             retries = plan.policy.retries
-            attempt_s = start_s + plan.run_s + plan.unwind_s
+            wait_s += room_s * (len(plan.argument_bytes) + len(plan.needs))
+            attempt_s = start_s + plan.run_s + plan.unwind_s + room_s
             wait_s += attempt_s * (retries + plan.policy.max_attempts)
             wait_s += plan.policy.backoff_s * 2 ** min(retries, 10)
         return wait_s
@@ -234,6 +244,8 @@ class World:
                 self.clients[act.client].stop_tasks(act)
             case plans.Drop():
                 self.clients[act.client].drop(act.tasks)
+            case plans.Read():
+                self.clients[act.client].read(act.tasks)
             case plans.Close(in_callback=True):
                 self.clients[act.client].closes_in_callback = True
             case plans.Close():
@@ -318,11 +330,27 @@ class World:
                 self.truth.fail("grace", f"{executor} was not told to stop {message.task_id}")
         elif kind is TaskStarted:
             self.truth.started(message.task_ids)
+        elif kind is ExecutorWaits and event.target is not None:
+            self._check_gave_back(event.target, message.number)
         if self.resolved:
             resolved, self.resolved = self.resolved, []
             for client, future in resolved:
                 check_future(client, future)
                 check_on_time(client, future)
+                client.was_read(future)
+
+    def _check_gave_back(self, worker: ActorRef, number: int) -> None:
+        """An executor still waits for room: what it had not begun before keeps no room any more."""
+        self.truth.marks["an executor waited for room"] += 1
+        executor, now_s = self.truth.alive[worker.name], self.truth.now()
+        if executor.number != number or executor.is_closed:
+            return
+        since_s, before = self._at_hand.get(executor.pid, (now_s, []))
+        cancelled = self.host_of(self.workers.index(worker)).node.actor(worker).cancels.orders
+        kept = [one for one in before if one in executor.unbegun and one not in cancelled]
+        if kept and self.truth.calm and now_s > since_s + _BUSY_S:
+            self.truth.fail("room", f"{executor} waits for room, and has had {kept} at hand")
+        self._at_hand[executor.pid] = now_s, executor.unbegun
 
     def has_failed(self, answer: Any) -> bool:
         """Whether what came from an actor is an error; notes one that says that nothing came."""

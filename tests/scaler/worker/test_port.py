@@ -69,7 +69,9 @@ class Modelled:
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self.sim = Simulation(0)
         self.truth = Truth(self.sim.now)
-        host = SimHost(self.sim, self.sim.node("host"), Options(), Memory(self.truth))
+        node = self.sim.node("host")
+        memory = Memory(self.truth, Options(), self.sim.random, node.after)
+        host = SimHost(self.sim, node, Options(), memory)
         self.events: list[LocalMessage] = []
         self.port: ExecutorPort = host.start(1, "worker-1", self.events.append)
         self.last = 0
