@@ -50,7 +50,7 @@ class ExecutorObjects(ObjectMemory):
         self.has_doubts = False
         """Some may be held by garbage alone: see `settle`."""
 
-    def waits(self, size_bytes: int, now: Callable[[], float]) -> Steps[None]:
+    def _waits(self, size_bytes: int, now: Callable[[], float]) -> Steps[None]:
         """See `Room.waits`."""
         return self._room.waits(size_bytes, self._press, now, self._untold_bytes)
 

@@ -141,9 +141,9 @@ class ObjectMemory:
         return True
 
     def _await_room(self, size_bytes: int) -> Steps[None]:
-        return self.waits(size_bytes, time.monotonic)
+        return self._waits(size_bytes, time.monotonic)
 
-    def waits(self, size_bytes: int, now: Callable[[], float]) -> Steps[None]:
+    def _waits(self, size_bytes: int, now: Callable[[], float]) -> Steps[None]:
         """End when so much may be written, see `Room.waits`; memory by itself has no bound."""
         yield from ()
 

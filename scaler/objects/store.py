@@ -209,7 +209,7 @@ class ObjectStore(ObjectMemory):
 
     # --- room -------------------------------------------------------------------------------
 
-    def waits(self, size_bytes: int, now: Callable[[], float]) -> Steps[None]:
+    def _waits(self, size_bytes: int, now: Callable[[], float]) -> Steps[None]:
         """See `Room.waits`."""
         return self.room.waits(size_bytes, self.press, now)
 

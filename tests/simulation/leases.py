@@ -28,7 +28,7 @@ def objects_left(world: World) -> dict[str, object]:
 
     A process that has ended without a word is still held by the simulation, with all it had.
     """
-    if world.truth.marks["Leave"]:
+    if world.truth.marks["Leave"] or any(client.gone for client in world.clients):
         return {}
     for client in world.clients:
         for future in _futures(client):

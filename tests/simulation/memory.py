@@ -183,7 +183,7 @@ class SimStore(ObjectStore):
             self._spiller.close()
 
     def _await_room(self, size_bytes: int) -> Steps[None]:
-        for _ in self.waits(size_bytes, self.truth.now):
+        for _ in self._waits(size_bytes, self.truth.now):
             self.truth.fail("room", "a user waits twice")
         yield from ()
 

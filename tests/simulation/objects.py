@@ -35,7 +35,7 @@ class OwnObjects(ExecutorObjects):
         self._memory = memory
 
     def _await_room(self, size_bytes: int) -> Steps[None]:
-        for _ in self.waits(size_bytes, self._memory.truth.now):
+        for _ in self._waits(size_bytes, self._memory.truth.now):
             self._memory.truth.fail("room", "an executor waits twice")
         yield from ()
 

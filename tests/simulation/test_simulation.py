@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.simulation import __main__ as command
 from tests.simulation import shrinking
 from tests.simulation.drawing import draw_script
 from tests.simulation.fresh import printed_by
+from tests.simulation.large import has_spilling
 from tests.simulation.marks import SOMETIMES
 from tests.simulation.plans import Cancel, Options, Script, Submit, TaskPlan
 from tests.simulation.runner import Failure, Outcome, run_many, run_script, run_seed
@@ -62,9 +64,25 @@ def test_a_seed_that_once_failed_is_clean(seed: int, cause: str) -> None:
 
 
 def test_a_seed_is_the_same_run_whatever_the_hashes_of_strings_are() -> None:
-    seeds = (3, 7)
+    seeds = (3, 7, next(filter(has_spilling, count())))
     found = [printed_by(DIGEST.format(seeds), hash_seed).split() for hash_seed in ("1", "2")]
     assert found[0] == found[1] == [run_seed(seed).digest for seed in seeds]
+
+
+@pytest.mark.parametrize(("option", "kind"), [("--objects", "objects"), ("--spilling", "spilling")])
+def test_a_run_may_have_seeds_of_one_kind_only(monkeypatch, option: str, kind: str) -> None:
+    ran: list[int] = []
+
+    def note(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+        ran.extend(seeds)
+        return run_many(seeds[:1], 1)
+
+    monkeypatch.setattr(command, "run_many", note)
+    monkeypatch.setattr(sys, "argv", ["run", "run", "--seeds", "20", "--start", "0", option])
+    assert command.main() == 0
+    kinds = [draw_script(seed).options.kinds for seed in range(ran[-1] + 1)]
+    assert ran == [seed for seed, some in enumerate(kinds) if kind in some]
+    assert len(ran) == 20
 
 
 def test_a_seed_draws_the_same_script_again() -> None:

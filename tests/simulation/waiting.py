@@ -30,7 +30,7 @@ def waiting(
     now: Callable[[], float] = memory.truth.now
     began_s, pause_s = now(), POLL_S
     try:
-        for _ in own.waits(size_bytes, now):
+        for _ in own._waits(size_bytes, now):
             memory.truth.marks["somebody waited for room"] += 1
             yield pause_s * (0.5 + memory.random.random())
             pause_s = min(_LONGEST_S, pause_s * _SLOWER)
