@@ -155,6 +155,14 @@ def test_what_is_larger_than_the_store_says_so_in_submit_put_and_result(small):
         future.result(BOUND_S)
 
 
+def test_a_result_whose_parts_are_together_larger_than_the_store_says_so(small):
+    future = small.submit(lambda: [column(1, 10 * MB), column(2, 10 * MB)])
+    text = "the objects of one task, 20,971,520 bytes up to now, are larger than the object store"
+    with pytest.raises(ObjectStoreFullError, match=text):
+        future.result(BOUND_S)
+    assert is_filled(small.submit(column, 3, 10 * MB).result(BOUND_S), 3)
+
+
 def test_executors_that_wait_for_room_get_it_when_values_are_dropped(small, sign, until):
     def make(number: int, path: str) -> Column:
         with open(path, "w") as file:
