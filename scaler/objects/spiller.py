@@ -25,7 +25,7 @@ class Spiller:
         self._store = weakref.ref(store)
         self._spilling = Spilling(disk)
         # Written in C: a signal's handler may call while its thread is in a call.
-        self._wanted: SimpleQueue[int] = SimpleQueue()
+        self._woken: SimpleQueue[None] = SimpleQueue()
         self._first = threading.Lock()
         """Taken by the thread for good: a signal's handler may have started two."""
         self._thread: threading.Thread | None = None
@@ -35,7 +35,8 @@ class Spiller:
         """Have objects spilled until at most so much is in memory. Any thread, no finalizer."""
         if self._is_closed:
             return
-        self._wanted.put(target_bytes)
+        self._spilling.want(target_bytes)
+        self._woken.put(None)
         if self._thread is None:
             threading.Thread(target=self._run, name="scaler-spiller", daemon=True).start()
 
@@ -46,7 +47,7 @@ class Spiller:
     def close(self) -> None:
         """End the thread. Bounded; twice is fine."""
         self._is_closed = True
-        self._wanted.put(0)
+        self._woken.put(None)
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT_S)
 
@@ -54,18 +55,14 @@ class Spiller:
         if not self._first.acquire(blocking=False):
             return
         self._thread = threading.current_thread()
-        while (target_bytes := self._next_target()) is not None:
+        while not self._is_closed:
+            self._woken.get()
+            target_bytes = self._spilling.take_target()
             store = self._store()
             if store is None:
                 return
-            for _ in self._spilling.steps(store, target_bytes):
-                if self._is_closed:
-                    break
+            if target_bytes is not None:
+                for _ in self._spilling.steps(store, target_bytes):
+                    if self._is_closed:
+                        return
             del store
-
-    def _next_target(self) -> int | None:
-        self._spilling.want(self._wanted.get())
-        while not self._wanted.empty():
-            self._spilling.want(self._wanted.get())
-        target_bytes = self._spilling.take_target()
-        return None if self._is_closed else target_bytes

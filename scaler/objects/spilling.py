@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from scaler.errors import ObjectStoreFullError
@@ -23,19 +24,22 @@ class Spilling:
     def __init__(self, disk: SpillFile) -> None:
         """Spill to `disk`."""
         self.disk = disk
-        self.target_bytes: int | None = None
-        """So much shall be left in memory; `None`: nobody wants anything."""
+        self._wanted: deque[int] = deque()
         self._has_warned = False
 
+    @property
+    def target_bytes(self) -> int | None:
+        """So much shall be left in memory; `None`: nobody wants anything."""
+        return min(self._wanted.copy(), default=None)
+
     def want(self, target_bytes: int) -> None:
-        """Have at most so much left in memory, or less if somebody wants that."""
-        if self.target_bytes is None or target_bytes < self.target_bytes:
-            self.target_bytes = target_bytes
+        """Have at most so much left in memory, or less if somebody wants that. Any thread."""
+        self._wanted.append(target_bytes)
 
     def take_target(self) -> int | None:
         """Return what is wanted, once."""
-        target_bytes, self.target_bytes = self.target_bytes, None
-        return target_bytes
+        taken = [self._wanted.popleft() for _ in range(len(self._wanted))]
+        return min(taken, default=None)
 
     def steps(self, store: ObjectStore, target_bytes: int) -> Iterator[None]:
         """Spill what was used longest ago, until no more than `target_bytes` are in memory.
@@ -46,11 +50,19 @@ class Spilling:
             yield
             place = self._copied(store, piece)
             if place is None:
-                store.spilled(piece, None)
-            else:
-                yield from self._moved(store, piece, place)
+                store.refused(piece)
+            elif (yield from self._moved(store, piece, place, target_bytes)):
+                self._forget_met(store, target_bytes)
+                return
             del piece
             yield
+
+    def _forget_met(self, store: ObjectStore, target_bytes: int) -> None:
+        """Who has waited asked again meanwhile perhaps, and takes the room now."""
+        for _ in range(len(self._wanted)):
+            wanted_bytes = self._wanted.popleft()
+            if wanted_bytes < target_bytes or wanted_bytes >= store.room.limit_bytes:
+                self._wanted.append(wanted_bytes)  # who still waits asks again, too
 
     def _copied(self, store: ObjectStore, piece: Piece) -> Spilled | None:
         try:
@@ -63,14 +75,18 @@ class Spilling:
                 _log.warning("an object cannot be spilled, so it stays in memory: %s", text)
             return None
 
-    def _moved(self, store: ObjectStore, piece: Piece, place: Spilled) -> Iterator[None]:
-        is_used = False
+    def _moved(
+        self, store: ObjectStore, piece: Piece, place: Spilled, target_bytes: int
+    ) -> Generator[None, None, bool]:
+        """Use the copy, unless somebody reads the object now; return whether it was enough."""
+        is_used = is_enough = False
         try:
             yield
-            is_used = store.spilled(piece, place)
+            is_used, is_enough = store.spilled(piece, place, target_bytes)
         finally:
             if not is_used:
                 self.disk.free(place.offset)
         if is_used:
             yield
             store.file.punch(piece.home, whole_pages(piece.size_bytes))
+        return is_enough

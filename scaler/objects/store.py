@@ -232,16 +232,22 @@ class ObjectStore(ObjectMemory):
                 return piece  # it cannot be freed meanwhile
         return None
 
-    def spilled(self, piece: Piece, place: Spilled | None) -> bool:
-        """A victim was copied to disk, or could not be; return whether the copy is used."""
-        self.room.tell_disk(is_full=place is None)
-        if place is None:
-            self._ledger.refuse(piece.home)
-            return False
+    def refused(self, piece: Piece) -> None:
+        """A victim could not be copied to disk."""
+        self.room.tell_disk(is_full=True)
+        self._ledger.refuse(piece.home)
+
+    def spilled(self, piece: Piece, place: Spilled, target_bytes: int) -> tuple[bool, bool]:
+        """A victim was copied to disk; return whether the copy is used, and whether it is enough.
+
+        That is said before anybody knows of the room: who waits for it takes it at once.
+        """
+        self.room.tell_disk(is_full=False)
         with self._ledger.lock:
             is_used = self._ledger.spill(piece.home, place, dict.fromkeys(self.views.homes()))
+            is_enough = self._ledger.used_bytes <= target_bytes
         self.room.tell_used(self._ledger)
-        return is_used
+        return is_used, is_enough
 
     def place(self, piece: Piece) -> Piece:
         """Return `piece` as an executor is told of it: where it is now. It must be pinned."""

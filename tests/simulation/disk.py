@@ -123,7 +123,7 @@ class SimSpiller(Spiller):
     def wake(self, target_bytes: int) -> None:
         if self._is_closed:
             return
-        asked = self._asked_bytes
+        asked = None if self._spilling.target_bytes is None else self._asked_bytes
         self._asked_bytes = target_bytes if asked is None else min(asked, target_bytes)
         self._spilling.want(target_bytes)
         if self._steps is None:

@@ -205,15 +205,19 @@ class SimStore(ObjectStore):
         if not spiller.wants(wanted):
             self.truth.fail("room", f"nobody makes room for {size_bytes}")
 
-    def spilled(self, piece: Piece, place: Spilled | None) -> bool:
+    def refused(self, piece: Piece) -> None:
+        super().refused(piece)
+        self.truth.marks["an object was not spilled"] += 1
+
+    def spilled(self, piece: Piece, place: Spilled, target_bytes: int) -> tuple[bool, bool]:
         entry = self.objects[piece.home]
         is_read = entry.pins > 0 or self._memory.is_looked_at(piece.home)
-        is_used = super().spilled(piece, place)
+        is_used, is_enough = super().spilled(piece, place, target_bytes)
         if is_used and is_read:
             self.truth.fail("pinned", f"{piece} is spilled, and somebody reads it")
         self.truth.marks["an object was spilled" if is_used else "an object was not spilled"] += 1
         self.check_used()
-        return is_used
+        return is_used, is_enough
 
     def collect(self, *, in_steps: bool = False) -> bool:
         is_more = super().collect(in_steps=in_steps)

@@ -65,3 +65,17 @@ def test_who_waits_too_long_is_told(room):
     clock.now_s = 10.1
     with pytest.raises(ObjectStoreFullError, match="there is no room for an object of 1 bytes"):
         next(steps)
+
+
+def test_what_the_store_does_not_know_yet_takes_room_too(room):
+    pressed: list[int] = []
+    tell(room, 300)
+    waits = room.waits(300, pressed.append, Clock().now, 500)
+    next(waits)
+    assert pressed == [800]
+    with pytest.raises(ObjectStoreFullError) as caught:
+        next(room.waits(300, pressed.append, Clock().now, LIMIT))
+    assert str(caught.value) == (
+        "the objects of one task, 1,300 bytes up to now, are larger than the object store, which "
+        "has 1,000 bytes; allow more with object_store_bytes="
+    )

@@ -110,6 +110,29 @@ def test_values_come_back_as_they_were(store, size, copy):
     assert len(store.views) == (size >= MAP_BYTES and not copy)  # the last one, `value`
 
 
+def test_no_more_is_spilled_than_who_waits_needs(store, monkeypatch, until):
+    """The room is taken before the spiller looks again, and was asked for more than once."""
+    pieces = written(store, 4)
+    punch, disk_write = store.file.punch, store.disk.write
+
+    def slow_write(data: memoryview, offset: int) -> None:
+        store.press(LARGE)  # as who waits does again and again
+        disk_write(data, offset)
+
+    def slow_punch(offset: int, size_bytes: int) -> None:
+        until(lambda: store.room.used_bytes() == LIMIT)  # the new object is there
+        punch(offset, size_bytes)
+
+    monkeypatch.setattr(store.disk, "write", slow_write)
+    monkeypatch.setattr(store.file, "punch", slow_punch)
+    pieces.append(store.keep(memoryview(data_of(4))))
+    store.press()
+    until(lambda: store._spiller._spilling.target_bytes is None)
+    monkeypatch.undo()
+    store.close()  # the spiller has ended
+    assert spilled(store) == [pieces[0].home]
+
+
 def test_what_is_mapped_is_not_spilled(store, until):
     pieces = written(store, 1)
     view = opened(store, pieces[0])
@@ -549,7 +572,7 @@ def test_what_is_being_written_is_not_spilled(store, monkeypatch, until):
 
     def slow_write(data: memoryview, offset: int) -> None:
         store.press(LIMIT)
-        until(store._spiller._wanted.empty)
+        until(lambda: store._spiller._spilling.target_bytes is None)
         threading.Event().wait(0.1)  # for what must not happen
         write(data, offset)
 

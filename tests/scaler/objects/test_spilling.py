@@ -6,10 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scaler.errors import ObjectStoreFullError
-from scaler.limits import ROOM_WAIT_S
-from scaler.objects.file import SharedFile, open_shared_file
-from scaler.objects.room import Room, make_page
+from scaler.objects.file import open_shared_file
 from scaler.objects.spill import SpillFile
 from scaler.objects.spilling import Spilling
 from scaler.objects.store import Holder, ObjectStore
@@ -104,70 +101,3 @@ def test_who_goes_no_further_leaves_all_in_order(store, spilling, count):
     assert store.room.used_bytes() == (0 if count > 2 else SIZE)
     assert [entry.leases for entry in store.objects.values()] == [1]
     assert piece.home in store.objects
-
-
-# --- who waits for room -----------------------------------------------------------------------
-
-
-class Clock:
-    """Time that goes on when it is told to."""
-
-    now_s = 100.0
-
-    def now(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def room(file: SharedFile) -> Iterator[Room]:
-    make_page(file)
-    made = Room(file, LIMIT)
-    yield made
-    made.close()
-
-
-def test_who_finds_room_does_not_wait(room):
-    pressed: list[int] = []
-    room.tell_used(SIZE)
-    assert [*room.waits(2 * SIZE, pressed.append, Clock().now)] == []
-    assert pressed == []
-
-
-def test_who_waits_asks_again_and_again_and_is_told_in_time(room):
-    clock, pressed = Clock(), []
-    room.tell_used(LIMIT)
-    waits = room.waits(SIZE, pressed.append, clock.now)
-    for _ in range(10):
-        next(waits)
-        clock.now_s += 0.01
-    assert pressed == [SIZE, SIZE]
-    clock.now_s = 100.0 + ROOM_WAIT_S
-    next(waits)
-    assert len(pressed) == 3
-    clock.now_s += 0.01
-    with pytest.raises(ObjectStoreFullError, match="no room for an object of 100,000 bytes: 300,"):
-        next(waits)
-
-
-def test_who_waits_goes_on_when_there_is_room(room):
-    room.tell_used(LIMIT)
-    waits = room.waits(SIZE, lambda _: None, Clock().now)
-    next(waits)
-    room.tell_used(LIMIT - SIZE + 1)
-    next(waits)
-    room.tell_used(LIMIT - SIZE)
-    assert [*waits] == []
-
-
-def test_what_the_store_does_not_know_yet_takes_room_too(room):
-    pressed: list[int] = []
-    room.tell_used(SIZE)
-    waits = room.waits(SIZE, pressed.append, Clock().now, 2 * SIZE)
-    next(waits)
-    assert pressed == [LIMIT]
-    with pytest.raises(ObjectStoreFullError) as caught:
-        next(room.waits(SIZE, pressed.append, Clock().now, LIMIT))
-    assert str(caught.value) == (
-        "the objects of one task, 400,000 bytes up to now, are larger than the object store, which "
-        "has 300,000 bytes; allow more with object_store_bytes="
-    )

@@ -87,8 +87,8 @@ SPILLING: Final = (
     Mutant(
         "only the last of those who wait for room gets any",
         _SPILLING,
-        "        if self.target_bytes is None or target_bytes < self.target_bytes:\n",
-        "        if self.target_bytes != target_bytes:\n",
+        "        return min(taken, default=None)\n",
+        "        return taken[-1] if taken else None\n",
     ),
     Mutant(
         "a copy on disk that is not used stays",
