@@ -158,13 +158,9 @@ class ObjectStore(ObjectMemory):
             raise
 
     def collect(self, *, in_steps: bool = False) -> bool:
-        """Free the objects of which no piece is left. Not for finalizers.
+        """Free the objects of which no piece is left; return whether there is more to do.
 
-        Args:
-            in_steps: do so much of it as takes some milliseconds.
-
-        Returns:
-            Whether something is left to be done.
+        Not for finalizers. `in_steps`: do so much of it as takes some milliseconds.
         """
         self._is_told = False
         for home, entry in self._strike_dropped(_STEP_PIECES if in_steps else None):

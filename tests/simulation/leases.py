@@ -48,7 +48,7 @@ def _difference(world: World) -> dict[str, object]:
     store, names, needed = world.memory.store, world.memory.names, dict.fromkeys(_needed(world))
     pinned = {home: entry.pins for home, entry in store.objects.items() if entry.pins}
     for executor in world.truth.alive.values():
-        for home in executor.objects.own._kept:
+        for home in executor.objects.own._holds:
             pinned[home] = pinned.get(home, 0) - 1
     store.check_used()
     return {
