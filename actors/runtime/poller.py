@@ -22,8 +22,8 @@ class _Entry:
     __slots__ = ("reader", "writer")
 
     def __init__(self) -> None:
-        self.reader: Callable[[], None] | None = None
-        self.writer: Callable[[], None] | None = None
+        self.reader: Callable[[], object] | None = None
+        self.writer: Callable[[], object] | None = None
 
     def events(self) -> int:
         return (_READ if self.reader else 0) | (_WRITE if self.writer else 0)
@@ -44,7 +44,7 @@ class Poller:
         self._poll = select.poll() if self._epoll is None else None
         self._closed = False
 
-    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+    def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
         """Call `callback` whenever `fd` is readable, at its end, or broken."""
         entry = self._entries.get(fd) or _Entry()
         entry.reader = callback
@@ -62,7 +62,7 @@ class Poller:
         self._entries[fd] = _Entry()
         return True
 
-    def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
+    def add_writer(self, fd: int, callback: Callable[[], object]) -> None:
         """Call `callback` whenever `fd` is writable: keep it only while bytes are pending."""
         entry = self._entries.get(fd) or _Entry()
         entry.writer = callback
@@ -135,7 +135,7 @@ class Poller:
         """
         self.close()
 
-    def _run(self, fd: int, callback: Callable[[], None]) -> int:
+    def _run(self, fd: int, callback: Callable[[], object]) -> int:
         try:
             callback()
         except KeyboardInterrupt:

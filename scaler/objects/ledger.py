@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from threading import Lock
 
@@ -100,7 +100,26 @@ class ObjectLedger:
                 self.used_bytes -= entry.size_bytes
         return entry
 
-    def pin(self, home: int) -> StoredObject:
+    def pin(self, pieces: Iterable[Piece]) -> bool:
+        """Keep objects where they are until `unpin`. Their pieces are held until then.
+
+        Returns:
+            Whether any of them is on disk.
+        """
+        entries = [self.objects[piece.home] for piece in pieces]
+        with self.lock:
+            for entry in entries:
+                entry.pins += 1
+        return any(entry.spilled is not None for entry in entries)
+
+    def unpin(self, pieces: Iterable[Piece]) -> None:
+        """Take that back."""
+        entries = [self.objects[piece.home] for piece in pieces]
+        with self.lock:
+            for entry in entries:
+                entry.pins -= 1
+
+    def begin_read(self, home: int) -> StoredObject:
         """Note that an object is read; it stays where it is until its `pins` are one less."""
         objects, entry = self.objects, None
         try:

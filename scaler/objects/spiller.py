@@ -55,14 +55,14 @@ class Spiller:
         if not self._first.acquire(blocking=False):
             return
         self._thread = threading.current_thread()
-        while not self._is_closed:
-            self._woken.get()
+        while (store := self._next_store()) is not None:
             target_bytes = self._spilling.take_target()
-            store = self._store()
-            if store is None:
-                return
             if target_bytes is not None:
                 for _ in self._spilling.steps(store, target_bytes):
                     if self._is_closed:
                         return
             del store
+
+    def _next_store(self) -> ObjectStore | None:
+        self._woken.get()
+        return None if self._is_closed else self._store()

@@ -60,8 +60,8 @@ class ObjectStore(ObjectMemory):
         self.disk = disk
         self._closing = weakref.finalize(self, _close_files, file, disk)
         self._closing.atexit = False  # threads may still read then
-        self._ledger = ObjectLedger()
-        self.objects: Mapping[int, StoredObject] = self._ledger.objects
+        self.ledger = ObjectLedger()
+        self.objects: Mapping[int, StoredObject] = self.ledger.objects
         """By their homes. For the node's thread."""
         self.on_dropped: Callable[[], object] = lambda: None  # once before each `collect`
         self._repeated = Repeated()
@@ -88,7 +88,7 @@ class ObjectStore(ObjectMemory):
 
     def _written(self, piece: Piece) -> None:
         entry = self.objects[piece.home]
-        with self._ledger.lock:
+        with self.ledger.lock:
             entry.pins -= 1
 
     def _give_up(self, home: int) -> None:
@@ -101,9 +101,9 @@ class ObjectStore(ObjectMemory):
         """Watch pieces, each once in its life: their objects stay until the last one is gone."""
         pins += int(holder is Holder.EXECUTOR)
         for piece in pieces:
-            self._ledger.enter(self._lease(piece, holder), piece.size_bytes, pins)
-        self.room.tell_used(self._ledger)
-        if self._ledger.used_bytes > self.room.limit_bytes:
+            self.ledger.enter(self._lease(piece, holder), piece.size_bytes, pins)
+        self.room.tell_used(self.ledger)
+        if self.ledger.used_bytes > self.room.limit_bytes:
             self.press()
 
     def _lease(self, piece: Piece, holder: Holder) -> Lease:
@@ -113,25 +113,6 @@ class ObjectStore(ObjectMemory):
         lease = Lease(piece, self._note)
         lease.home, lease.holder, lease.telling = piece.home, holder, telling
         return lease
-
-    def pin(self, pieces: Iterable[Piece]) -> bool:
-        """Keep objects where they are until `unpin`, and as long as these pieces are held.
-
-        Returns:
-            Whether any of them is on disk.
-        """
-        entries = [self.objects[piece.home] for piece in pieces]
-        with self._ledger.lock:
-            for entry in entries:
-                entry.pins += 1
-        return any(entry.spilled is not None for entry in entries)
-
-    def unpin(self, pieces: Iterable[Piece]) -> None:
-        """Take that back. The pieces are still held."""
-        entries = [self.objects[piece.home] for piece in pieces]
-        with self._ledger.lock:
-            for entry in entries:
-                entry.pins -= 1
 
     def hold(self, home: int, holder: Holder = Holder.EXECUTOR) -> Piece:
         """Return a piece of an object that is here."""
@@ -177,12 +158,12 @@ class ObjectStore(ObjectMemory):
                 lease = dropped.popleft()
             except IndexError:  # another thread takes them, too
                 break
-            if self._ledger.leases.pop(id(lease), None) is None:
+            if self.ledger.leases.pop(id(lease), None) is None:
                 continue  # Ctrl-C came before it was counted
-            entry = self._ledger.drop(lease.home, pins=lease.holder is Holder.EXECUTOR)
+            entry = self.ledger.drop(lease.home, pins=lease.holder is Holder.EXECUTOR)
             if entry is not None:
                 freed.append((lease.home, entry))
-        self.room.tell_used(self._ledger)
+        self.room.tell_used(self.ledger)
         return freed
 
     def _free(self, home: int, size_bytes: int, *, is_cold: bool) -> None:
@@ -198,10 +179,10 @@ class ObjectStore(ObjectMemory):
 
     def listed(self) -> tuple[list[tuple[int, StoredObject]], list[tuple[int, Holder]]]:
         """Return the objects, and home and holder of each piece and each view in this process."""
-        leases = list(self._ledger.leases.copy().values())
+        leases = list(self.ledger.leases.copy().values())
         held = [(lease.home, lease.holder) for lease in leases if lease()]
         held += [(home, Holder.VIEW) for home in self.views.homes()]
-        return list(self._ledger.objects.copy().items()), held
+        return list(self.ledger.objects.copy().items()), held
 
     # --- room -------------------------------------------------------------------------------
 
@@ -217,21 +198,21 @@ class ObjectStore(ObjectMemory):
 
     def victim(self, target_bytes: int) -> Piece | None:
         """Return an object to be spilled, `None` if no more than `target_bytes` are in memory."""
-        while self._ledger.used_bytes > target_bytes:
-            with self._ledger.lock:
-                home = self._ledger.victim(dict.fromkeys(self.views.homes()))
+        while self.ledger.used_bytes > target_bytes:
+            with self.ledger.lock:
+                home = self.ledger.victim(dict.fromkeys(self.views.homes()))
                 if home is None:
                     return None
                 entry = self.objects[home]
             piece = Piece(home, entry.size_bytes)
-            if self._ledger.hold(self._lease(piece, Holder.SPILL), entry):
+            if self.ledger.hold(self._lease(piece, Holder.SPILL), entry):
                 return piece  # it cannot be freed meanwhile
         return None
 
     def refused(self, piece: Piece) -> None:
         """A victim could not be copied to disk."""
         self.room.tell_disk(is_full=True)
-        self._ledger.refuse(piece.home)
+        self.ledger.refuse(piece.home)
 
     def spilled(self, piece: Piece, place: Spilled, target_bytes: int) -> tuple[bool, bool]:
         """A victim was copied to disk; return whether the copy is used, and whether it is enough.
@@ -239,10 +220,10 @@ class ObjectStore(ObjectMemory):
         That is said before anybody knows of the room: who waits for it takes it at once.
         """
         self.room.tell_disk(is_full=False)
-        with self._ledger.lock:
-            is_used = self._ledger.spill(piece.home, place, dict.fromkeys(self.views.homes()))
-            is_enough = self._ledger.used_bytes <= target_bytes
-        self.room.tell_used(self._ledger)
+        with self.ledger.lock:
+            is_used = self.ledger.spill(piece.home, place, dict.fromkeys(self.views.homes()))
+            is_enough = self.ledger.used_bytes <= target_bytes
+        self.room.tell_used(self.ledger)
         return is_used, is_enough
 
     def place(self, piece: Piece) -> Piece:
@@ -253,11 +234,11 @@ class ObjectStore(ObjectMemory):
     def _open(self, piece: Piece, *, copy: bool) -> bytes | bytearray | memoryview:
         entry = None
         try:
-            entry = self._ledger.pin(piece.home)  # from now on it stays where it is
+            entry = self.ledger.begin_read(piece.home)  # from now on it stays where it is
             return self.views.open(piece, entry.spilled, copy=copy)
         finally:
             if entry is not None:
-                with self._ledger.lock:
+                with self.ledger.lock:
                     entry.pins -= 1  # if it is mapped now, the table of views says so
 
     # --- processes that write ---------------------------------------------------------------
@@ -276,7 +257,7 @@ class ObjectStore(ObjectMemory):
     def leave(self, number: int) -> None:
         """A process that wrote is gone: what it wrote for nobody is, too."""
         del self._producers[number]
-        for offset, size_bytes in self._ledger.gaps(number):
+        for offset, size_bytes in self.ledger.gaps(number):
             self._holes.add(self.file, offset, size_bytes)
         self.on_dropped()
 
@@ -297,7 +278,7 @@ class ObjectStore(ObjectMemory):
     def _collect_late(self) -> None:
         """Free what dies after the end, in its finalizer; what a lock keeps goes with the next."""
         self._is_told = False
-        if self._ledger.lock.locked():
+        if self.ledger.lock.locked():
             return
         for home, entry in self._strike_dropped():
             self.file.punch(home, whole_pages(entry.size_bytes))

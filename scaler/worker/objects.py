@@ -63,7 +63,7 @@ class PortObjects:
                 if task.inputs:
                     pieces += tuple(chain(*[body.objects for body in task.inputs if body]))
                 self._sent[ordinals[index]] = pieces
-                if self.store.pin(pieces):
+                if self.store.ledger.pin(pieces):
                     placed[index] = self._placed(task)
         return tuple(placed)
 
@@ -84,7 +84,7 @@ class PortObjects:
     def _unpin(self, ordinal: int) -> None:
         pieces = self._sent.pop(ordinal, None)
         if pieces:
-            self.store.unpin(pieces)
+            self.store.ledger.unpin(pieces)
 
     def row_came(self, frame: RowFrame) -> None:
         """Hold what the row has, and what the executor keeps of the arguments."""

@@ -91,7 +91,7 @@ class ExecutorProcess:
         self._objects = objects
         payload = msgspec.msgpack.encode(objects.begin(worker, self._tell_freed))
         try:
-            poller.add_reader(pipes.answers_fd, self._on_answers)
+            poller.add_reader(pipes.answers_fd, self._read)
             poller.add_reader(pipes.stderr_fd, self._on_stderr)
             self._child = launcher.launch(_ENTRY, payload, pipes.theirs, on_exit=self._on_exit)
         except BaseException:
@@ -118,8 +118,7 @@ class ExecutorProcess:
     ) -> None:
         """Send tasks; what the pipe has no room for is sent later."""
         if not self._is_closed:
-            placed = self._objects.sent(ordinals, tasks)
-            columns = tuple(ordinals), placed, tuple(functions)
+            columns = tuple(ordinals), self._objects.sent(ordinals, tasks), tuple(functions)
             freed = self._objects.take_freed()
             self._tasks.send(RunTasks(*columns, tuple(dropped), tuple(forgotten), freed))
 
@@ -175,9 +174,6 @@ class ExecutorProcess:
         self._poller.remove_reader(self._pipes.stderr_fd)
         self._pipes.close()
         self._objects.close()
-
-    def _on_answers(self) -> None:
-        self._read()
 
     def _read(self) -> bool:
         """Read a bounded part of what is there and tell it; return whether more may come."""

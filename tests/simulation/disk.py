@@ -108,8 +108,8 @@ class SimSpiller(Spiller):
         self._after = after
         self._random = random
         self._steps: Iterator[None] | None = None
-        self._asked_bytes: int | None = None
-        """The least that anybody asked for since it looked."""
+        self._asked: list[int] = []
+        """What was asked for since it looked, and not met meanwhile."""
         self._current_bytes: int | None = None
         """What it is at."""
 
@@ -123,8 +123,7 @@ class SimSpiller(Spiller):
     def wake(self, target_bytes: int) -> None:
         if self._is_closed:
             return
-        asked = None if self._spilling.target_bytes is None else self._asked_bytes
-        self._asked_bytes = target_bytes if asked is None else min(asked, target_bytes)
+        self._asked.append(target_bytes)
         self._spilling.want(target_bytes)
         if self._steps is None:
             self._steps = self._all_steps()
@@ -149,12 +148,16 @@ class SimSpiller(Spiller):
     def _all_steps(self) -> Iterator[None]:
         while (target_bytes := self._spilling.take_target()) is not None:
             store: Any = self._store()
-            if target_bytes != self._asked_bytes:
-                store.truth.fail("room", f"{self._asked_bytes} was asked for, not {target_bytes}")
-            self._current_bytes, self._asked_bytes = target_bytes, None
+            if target_bytes != min(self._asked):
+                store.truth.fail("room", f"{self._asked} was asked for, not {target_bytes}")
+            self._current_bytes, self._asked = target_bytes, []
+            store.was_enough = False
             yield from self._spilling.steps(store, target_bytes)
             self._current_bytes = None
+            if store.was_enough:  # who asked for no more room than that has it, or asks again
+                limit_bytes = store.room.limit_bytes
+                self._asked = [n for n in self._asked if n < target_bytes or n >= limit_bytes]
             used_bytes = store.room.used_bytes()
-            left = store._ledger.victim(dict.fromkeys(store.views.homes()))
-            if used_bytes > target_bytes and left is not None:
+            left = store.ledger.victim(dict.fromkeys(store.views.homes()))
+            if used_bytes > target_bytes and left is not None and not store.was_enough:
                 store.truth.fail("room", f"{left} stays, beyond {target_bytes} bytes")

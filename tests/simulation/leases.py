@@ -116,9 +116,9 @@ def check_dropped(world: World) -> None:
     def left() -> dict[str, object]:
         found = {
             "objects": [*store.objects],
-            "leases": len(store._ledger.leases),
+            "leases": len(store.ledger.leases),
             "names": [*world.memory.names.values()],
-            "bytes": store.room.used_bytes() or store._ledger.used_bytes,
+            "bytes": store.room.used_bytes() or store.ledger.used_bytes,
             **_disk_left(world),
         }
         return {what: some for what, some in found.items() if some}

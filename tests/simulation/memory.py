@@ -172,6 +172,8 @@ class SimStore(ObjectStore):
         self._memory = memory
         self.truth = memory.truth
         self.places: SimSpillFile | None = None
+        self.was_enough = False
+        """As much was spilled as was asked for; who waited may have taken that room since."""
 
     def spill_by(self, spiller: SimSpiller, places: SimSpillFile) -> None:
         """Have objects spilled so."""
@@ -213,6 +215,7 @@ class SimStore(ObjectStore):
         entry = self.objects[piece.home]
         is_read = entry.pins > 0 or self._memory.is_looked_at(piece.home)
         is_used, is_enough = super().spilled(piece, place, target_bytes)
+        self.was_enough |= is_enough
         if is_used and is_read:
             self.truth.fail("pinned", f"{piece} is spilled, and somebody reads it")
         self.truth.marks["an object was spilled" if is_used else "an object was not spilled"] += 1
@@ -228,8 +231,8 @@ class SimStore(ObjectStore):
     def check_used(self) -> None:
         """The books tell what is in memory, and who wants to write is told so."""
         here = sum([one.size_bytes for one in self.objects.values() if one.spilled is None])
-        if here != self._ledger.used_bytes or here != self.room.used_bytes():
-            books = self._ledger.used_bytes, self.room.used_bytes()
+        if here != self.ledger.used_bytes or here != self.room.used_bytes():
+            books = self.ledger.used_bytes, self.room.used_bytes()
             self.truth.fail("books", f"{here} bytes are in memory, not {books}")
 
     def _free(self, home: int, size_bytes: int, *, is_cold: bool) -> None:

@@ -28,7 +28,7 @@ def enter(ledger: ObjectLedger, home: int, size_bytes: int = 10) -> None:
 
 
 def use(ledger: ObjectLedger, home: int) -> None:
-    ledger.pin(home).pins -= 1
+    ledger.begin_read(home).pins -= 1
 
 
 def order(ledger: ObjectLedger) -> list[int]:
@@ -45,7 +45,7 @@ def test_the_victim_is_what_was_entered_first(ledger):
 
 
 def test_what_is_used_goes_later(ledger):
-    assert ledger.pin(1) is ledger.objects[1]
+    assert ledger.begin_read(1) is ledger.objects[1]
     assert ledger.objects[1].pins == 1
     ledger.objects[1].pins -= 1
     use(ledger, 3)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from scaler.objects.file import open_shared_file
+from scaler.objects.ledger import Holder
 from scaler.objects.spill import SpillFile
 from scaler.objects.spilling import Spilling
-from scaler.objects.store import Holder, ObjectStore
+from scaler.objects.store import ObjectStore
 from scaler.protocol.objects import Piece
 
 SIZE = 100_000

@@ -71,7 +71,7 @@ OBJECTS: Final = (
         "what is freed after the death of its executor keeps its memory",
         _STORE,
         "        else:\n            self._holes.add(self.file, home, whole_pages(size_bytes))\n",
-        "        else:\n            self._ledger.objects[home] = StoredObject(size_bytes)\n",
+        "        else:\n            self.ledger.objects[home] = StoredObject(size_bytes)\n",
     ),
     Mutant(
         "the objects of a row are not held",

@@ -39,14 +39,14 @@ SPILLING: Final = (
     Mutant(
         "what is freed on disk counts as freed in memory",
         _LEDGER,
-        "        if entry.spilled is None:\n            self.used_bytes -= entry.size_bytes\n",
-        "        self.used_bytes -= entry.size_bytes\n",
+        "            if entry.spilled is None:\n                self.used_bytes -= entry.size_bytes\n",
+        "            self.used_bytes -= entry.size_bytes\n",
     ),
     Mutant(
         "who waits for room is not told what was spilled",
         _STORE,
-        "            self.room.tell_used(self._ledger.used_bytes)\n            return is_used\n",
-        "            return is_used\n",
+        "        self.room.tell_used(self.ledger)\n        return is_used, is_enough\n",
+        "        return is_used, is_enough\n",
     ),
     Mutant(
         "a freed object keeps its place on disk",
@@ -57,8 +57,8 @@ SPILLING: Final = (
     Mutant(
         "an object may be freed while it is copied to disk",
         _STORE,
-        "            self._lease(piece, Holder.SPILL)  # it cannot be freed meanwhile\n",
-        "",
+        "            if self.ledger.hold(self._lease(piece, Holder.SPILL), entry):\n",
+        "            if piece:\n",
     ),
     Mutant(
         "a client reads where a spilled object was",
@@ -75,8 +75,8 @@ SPILLING: Final = (
     Mutant(
         "objects beyond the bound wait until somebody needs their room",
         _STORE,
-        "        if self._ledger.used_bytes > self.room.limit_bytes:\n",
-        "        if self._ledger.used_bytes > 2 * self.room.limit_bytes:\n",
+        "        if self.ledger.used_bytes > self.room.limit_bytes:\n",
+        "        if self.ledger.used_bytes > 2 * self.room.limit_bytes:\n",
     ),
     Mutant(
         "no more is spilled than is beyond the bound",
@@ -105,7 +105,7 @@ SPILLING: Final = (
     Mutant(
         "what is on disk keeps its memory",
         _SPILLING,
-        "            store.file.punch(piece.home, piece.size_bytes)\n",
+        "            store.file.punch(piece.home, whole_pages(piece.size_bytes))\n",
         "            store.file.punch(piece.home, 0)\n",
     ),
     Mutant(
