@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from scaler.serialization.buffers import PickleBuffers
+from scaler.serialization.large_bytes import LargeBytes, dump_apart
 
 _home: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes of this process that were sent by value."""
@@ -72,20 +73,38 @@ def is_importable(value: Any) -> bool:
     return not any(".".join(parts[:n]) in registered for n in range(1, len(parts) + 1))
 
 
-def dumps_by_value(value: Any, buffer_callback: PickleBuffers = None) -> bytes:
+def dumps_by_value(
+    value: Any,
+    buffer_callback: PickleBuffers = None,
+    large: LargeBytes | None = None,
+) -> bytes:
     """Pickle `value` with cloudpickle, protocol 5.
 
     Args:
         value: what to pickle.
         buffer_callback: takes buffers that the pickle leaves out, see `pickle.Pickler`.
+        large: see `large_bytes.dump_apart`.
 
     Raises:
         Exception: whatever the objects inside raise while they are pickled.
     """
+    return dumps_with(_pickler_class(), value, buffer_callback, large)
+
+
+def dumps_with(
+    pickler_class: Callable[..., pickle.Pickler],
+    value: Any,
+    buffer_callback: PickleBuffers,
+    large: LargeBytes | None,
+) -> bytes:
+    """Do what `dumps_by_value` does, with another pickler."""
     with io.BytesIO() as file:
-        pickler = _pickler_class()(file, protocol=5, buffer_callback=buffer_callback)
+        pickler = pickler_class(file, protocol=5, buffer_callback=buffer_callback)
         try:
-            pickler.dump(value)
+            if large:
+                dump_apart(pickler, file, value, large)
+            else:
+                pickler.dump(value)
         except BaseException:
             # The error's traceback holds the pickler, and that the buffers: CPython before 3.13
             # dies when it collects a `PickleBuffer` of a `memoryview` in a cycle.

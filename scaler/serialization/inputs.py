@@ -7,9 +7,8 @@ met, so calls without futures pay nothing.
 
 from __future__ import annotations
 
-import pickle
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,15 +73,16 @@ def place_of(future: Any) -> tuple[Any, ...]:
 class _Opened:
     """Pickled inputs; each is opened once, however often it stands among the arguments."""
 
-    def __init__(self, inputs: Sequence[tuple[Payload, Opened]]) -> None:
+    def __init__(self, inputs: Sequence[tuple[Payload, Opened]], loads: Callable[..., Any]) -> None:
         self._inputs = inputs
+        self._loads = loads
         self._values: dict[int, Any] = {}
 
     def value(self, number: int) -> Any:
         if number not in self._values:
             try:
                 payload, buffers = self._inputs[number]
-                self._values[number] = pickle.loads(payload, buffers=buffers)
+                self._values[number] = self._loads(payload, buffers=buffers)
             except (Exception, SystemExit, GeneratorExit) as error:  # not what interrupts us
                 raise SerializationError(
                     f"the result of another task, input {number} of this one, cannot be opened in "
@@ -92,9 +92,16 @@ class _Opened:
 
 
 @contextmanager
-def inputs_at_hand(inputs: Sequence[tuple[Payload, Opened]]) -> Iterator[None]:
-    """While this thread opens arguments, put the values of `inputs` in their places."""
-    before, _here.opened = _here.opened, _Opened(inputs)
+def inputs_at_hand(
+    inputs: Sequence[tuple[Payload, Opened]], loads: Callable[..., Any]
+) -> Iterator[None]:
+    """While this thread opens arguments, put the values of `inputs` in their places.
+
+    Args:
+        inputs: pickles, and what they left out.
+        loads: opens them, as `pickle.loads` does.
+    """
+    before, _here.opened = _here.opened, _Opened(inputs, loads)
     try:
         yield
     finally:

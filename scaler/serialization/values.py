@@ -13,11 +13,13 @@ from typing import Any, Final
 import msgspec
 
 from scaler.errors import ScalerError, SerializationError
-from scaler.limits import PAYLOAD_BYTES
+from scaler.limits import INLINE_BYTES, PAYLOAD_BYTES
 from scaler.serialization.buffers import Buffers, Opened, Payload, leaving_out, let_go
-from scaler.serialization.by_value import dumps_by_value, modules_by_value
+from scaler.serialization.by_value import dumps_by_value, dumps_with, modules_by_value
 from scaler.serialization.inputs import inputs_at_hand
+from scaler.serialization.large_bytes import LargeBytes, find_large_bytes
 from scaler.serialization.reasons import describe, hint, type_name
+from scaler.serialization.writable import loads_writable
 
 _NO_ARGUMENTS: Final = pickle.dumps(((), {}), 5)
 
@@ -59,6 +61,9 @@ def dump_arguments(
     if not args and not kwargs:
         return _NO_ARGUMENTS
     try:
+        for value in args:
+            if type(value) is bytes and len(value) >= INLINE_BYTES:
+                return _dumps_apart((args, kwargs), buffers)
         return dumps((args, kwargs), buffers)
     except ScalerError:
         raise
@@ -69,7 +74,11 @@ def dump_arguments(
 
 
 def load_arguments(
-    payload: Payload, buffers: Opened = (), inputs: Sequence[tuple[Payload, Opened]] = ()
+    payload: Payload,
+    buffers: Opened = (),
+    inputs: Sequence[tuple[Payload, Opened]] = (),
+    *,
+    copy: bool = False,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Open what `dump_arguments` made.
 
@@ -77,6 +86,7 @@ def load_arguments(
         payload: the pickle.
         buffers: what it left out.
         inputs: pickles, and what they left out, of the values where futures stood.
+        copy: make arrays writable; all that was left out comes in copies then.
 
     Raises:
         SerializationError: they cannot be opened in this process.
@@ -84,7 +94,7 @@ def load_arguments(
     if payload == _NO_ARGUMENTS:
         return (), {}
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
-    arguments = _load(payload, "the arguments of the task", buffers, inputs)
+    arguments = _load(payload, "the arguments of the task", buffers, inputs, copy=copy)
     return arguments
 
 
@@ -93,6 +103,8 @@ def dump_items(
 ) -> bytes:
     """Pickle the argument tuples of one chunk; errors as `dump_arguments`, counted from `first`."""
     try:
+        if bytes in map(type, items[0]):
+            return _dumps_apart(items, buffers)
         return dumps(items, buffers)
     except ScalerError:
         raise
@@ -106,11 +118,15 @@ def dump_items(
 
 
 def load_items(
-    payload: Payload, buffers: Opened = (), inputs: Sequence[tuple[Payload, Opened]] = ()
+    payload: Payload,
+    buffers: Opened = (),
+    inputs: Sequence[tuple[Payload, Opened]] = (),
+    *,
+    copy: bool = False,
 ) -> list[tuple[Any, ...]]:
     """Open what `dump_items` made; arguments and errors as of `load_arguments`."""
     what = "the arguments of a chunk of tasks"
-    items: list[tuple[Any, ...]] = _load(payload, what, buffers, inputs)
+    items: list[tuple[Any, ...]] = _load(payload, what, buffers, inputs, copy=copy)
     return items
 
 
@@ -124,7 +140,7 @@ def dump_value(
         ScalerError: one that the value itself raised (a future, a client), unchanged.
     """
     try:
-        return dumps(value, buffers)
+        return _dumps_apart(value, buffers) if type(value) is bytes else dumps(value, buffers)
     except ScalerError:
         raise
     except Exception as error:
@@ -135,34 +151,57 @@ def dump_value(
 
 
 def load_value(
-    payload: Payload, buffers: Opened = (), *, what: str = "the result of the task"
+    payload: Payload,
+    buffers: Opened = (),
+    *,
+    what: str = "the result of the task",
+    copy: bool = False,
 ) -> Any:
-    """Open what `dump_value` made, with what it left out.
+    """Open what `dump_value` made, with what it left out; `copy` as in `load_arguments`.
 
     Raises:
         SerializationError: it cannot be opened in this process.
     """
-    return _load(payload, what, buffers)
+    return _load(payload, what, buffers, copy=copy)
 
 
-def dumps(value: Any, buffers: Buffers | None = None) -> bytes:
+def dumps(value: Any, buffers: Buffers | None = None, large: LargeBytes | None = None) -> bytes:
     """Pickle `value`: with the C pickler if all in it can be imported by name.
+
+    Args:
+        value: what to pickle.
+        buffers: as in `dump_arguments`.
+        large: of the value, go to `buffers`, too; `None`: they are looked for if it gets large.
 
     Raises:
         SerializationError: that is more than `limits.PAYLOAD_BYTES`, and nothing may be left out.
         Exception: whatever an object inside raises while it is pickled.
     """
     try:
-        payload = b"" if modules_by_value() else _dumps_by_name(value, buffers)
+        payload = b"" if modules_by_value() else _dumps_by_name(value, buffers, large)
         if not payload:
             let_go(buffers or [])
-            payload = dumps_by_value(value, leaving_out(buffers))
+            payload = dumps_by_value(value, leaving_out(buffers), large)
     except BaseException:
         let_go(buffers or [])
         raise
     if buffers is None:
         check_size(payload)
+    elif len(payload) >= INLINE_BYTES and large is None:
+        large = _large_bytes_in(value)
+        if large:
+            let_go(buffers)
+            return dumps(value, buffers, large)
     return payload
+
+
+def _dumps_apart(value: Any, buffers: Buffers | None) -> bytes:
+    """Do what `dumps` does with what has probably large `bytes` in it: look for them first."""
+    return dumps(value, buffers, None if buffers is None else _large_bytes_in(value))
+
+
+def _large_bytes_in(value: Any) -> LargeBytes:
+    return find_large_bytes(value.values if type(value) is ChunkResult else (value,))
 
 
 def check_size(payload: bytes) -> None:
@@ -178,10 +217,13 @@ def check_size(payload: bytes) -> None:
         )
 
 
-def _dumps_by_name(value: Any, buffers: Buffers | None) -> bytes:
+def _dumps_by_name(value: Any, buffers: Buffers | None, large: LargeBytes | None) -> bytes:
     """Return nothing if something in it has to travel by value."""
     try:
-        payload = pickle.dumps(value, 5, buffer_callback=leaving_out(buffers))
+        if large:
+            payload = dumps_with(pickle.Pickler, value, leaving_out(buffers), large)
+        else:
+            payload = pickle.dumps(value, 5, buffer_callback=leaving_out(buffers))
     except ScalerError:
         raise
     except Exception:  # try by value, where this error is no longer the next one's context
@@ -210,12 +252,15 @@ def _load(
     what: str,
     buffers: Opened = (),
     inputs: Sequence[tuple[Payload, Opened]] = (),
+    *,
+    copy: bool = False,
 ) -> Any:
+    loads = loads_writable if copy else pickle.loads
     try:
         if not inputs:
-            return pickle.loads(payload, buffers=buffers)
-        with inputs_at_hand(inputs):
-            return pickle.loads(payload, buffers=buffers)
+            return loads(payload, buffers=buffers)
+        with inputs_at_hand(inputs, loads):
+            return loads(payload, buffers=buffers)
     except (Exception, SystemExit, GeneratorExit) as error:  # not what interrupts us
         raise SerializationError(
             f"{what} cannot be opened in this process: {describe(error)}{hint(error)}"
