@@ -14,6 +14,8 @@ import os
 from functools import lru_cache
 from typing import Any
 
+from scaler.limits import MAP_BYTES
+
 _MAP_FIXED = 0x10
 _libc = ctypes.CDLL(None, use_errno=True)
 _mmap = getattr(_libc, "mmap64", _libc.mmap)
@@ -26,6 +28,10 @@ _mmap.argtypes = (
     ctypes.c_int,
     ctypes.c_int64,
 )
+_compare = _libc.memcmp
+_compare_at_once = ctypes.PyDLL(None).memcmp  # with the GIL, for which it would have to wait again
+for _function in (_compare, _compare_at_once):
+    _function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _FAILED = ctypes.c_void_p(-1).value
 
 
@@ -58,6 +64,12 @@ def map_file(fd: int, offset: int, size_bytes: int, *, writable: bool = False) -
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return mapping
+
+
+def is_equal(address: int, buffer: memoryview) -> bool:
+    """Return whether the memory at `address` has what a contiguous buffer has."""
+    compare = _compare if buffer.nbytes >= MAP_BYTES else _compare_at_once
+    return not compare(address, address_of(buffer), buffer.nbytes)
 
 
 def address_of(buffer: memoryview | mmap.mmap) -> int:

@@ -13,7 +13,7 @@ from scaler.objects.file import SharedFile
 from scaler.objects.views import Views
 from scaler.objects.waiting import Steps, finish
 from scaler.objects.windows import Windows
-from scaler.protocol.objects import RANGE_SHIFT, Body, Piece
+from scaler.protocol.objects import RANGE_SHIFT, Body, Piece, Spilled
 from scaler.serialization.buffers import Buffers, Opened, Payload, let_go
 
 _NO_BUFFERS: Final[Opened] = ()
@@ -44,23 +44,29 @@ class ObjectMemory:
         self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max)
         self._windows = Windows(file, writable=True)
 
-    def pack(self, payload: bytes, buffers: Buffers) -> Body:
+    def pack(self, payload: bytes, buffers: Buffers, *, by_content: bool = False) -> Body:
         """Put what is large of a value into shared memory; let go of the buffers in any case.
+
+        Args:
+            payload: the pickle.
+            buffers: what it leaves out.
+            by_content: what is equal to something that is there is not written again.
 
         Raises:
             ObjectStoreFullError: there is no room.
         """
-        return finish(self.packing(payload, buffers))
+        return finish(self.packing(payload, buffers, by_content=by_content))
 
-    def packing(self, payload: bytes, buffers: Buffers) -> Steps[Body]:
+    def packing(self, payload: bytes, buffers: Buffers, *, by_content: bool = False) -> Steps[Body]:
         """Do what `pack` does; whoever drives this waits for room."""
         try:
             objects: list[Piece] = []
             for buffer in buffers:
-                objects += ((yield from self._keeping(buffer)),)
+                objects += ((yield from self._keeping(buffer, by_content=by_content)),)
             if len(payload) < INLINE_BYTES:
                 return Body(payload, tuple(objects))
-            return Body(b"", ((yield from self._keeping(memoryview(payload))), *objects))
+            first = yield from self._keeping(memoryview(payload), by_content=by_content)
+            return Body(b"", (first, *objects))
         finally:
             let_go(buffers)
 
@@ -99,7 +105,7 @@ class ObjectMemory:
         """
         return finish(self._keeping(buffer))
 
-    def _keeping(self, buffer: memoryview) -> Steps[Piece]:
+    def _keeping(self, buffer: memoryview, *, by_content: bool = False) -> Steps[Piece]:
         return self.views.find(buffer) or (yield from self._writing(buffer))
 
     def _enter(self, piece: Piece) -> None:
@@ -139,6 +145,20 @@ class ObjectMemory:
             return False
         window.buffer[start : start + buffer.nbytes] = buffer
         return True
+
+    def _is_equal(self, piece: Piece, place: Spilled | None, buffer: memoryview) -> bool:
+        """Return whether what was written to this range, and is at `place`, is what `buffer` has.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        from scaler.objects.mapping import address_of, is_equal  # ctypes takes 8 ms
+
+        if place is not None:
+            there = memoryview(self.views.open(piece, place, copy=True))
+            return is_equal(address_of(there), buffer)
+        window, start = self._windows.find(piece.home, piece.size_bytes)
+        return is_equal(window.address + start, buffer)
 
     def _await_room(self, size_bytes: int) -> Steps[None]:
         return self._waits(size_bytes, time.monotonic)

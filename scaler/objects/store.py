@@ -64,7 +64,7 @@ class ObjectStore(ObjectMemory):
         self.objects: Mapping[int, StoredObject] = self.ledger.objects
         """By their homes. For the node's thread."""
         self.on_dropped: Callable[[], object] = lambda: None  # once before each `collect`
-        self._repeated = Repeated()
+        self._repeated = Repeated(self)
         self._dropped: deque[Lease] = deque()
         self._note: Callable[[Any], None] = self._dropped.append
         self._is_told = False
@@ -74,12 +74,9 @@ class ObjectStore(ObjectMemory):
         """Punched on the thread that collects: the node's, at the end the one that closes."""
         self._spiller = None if disk is None else Spiller(self, SpillFile(disk))
 
-    def _keeping(self, buffer: memoryview) -> Steps[Piece]:
-        piece = self.views.find(buffer) or self._repeated.find(buffer)
-        if piece is None:
-            piece = yield from self._writing(buffer)
-            self._repeated.note(buffer, piece)
-        return piece
+    def _keeping(self, buffer: memoryview, *, by_content: bool = False) -> Steps[Piece]:
+        piece = self.views.find(buffer)
+        return piece or (yield from self._repeated.keeping(buffer, by_content=by_content))
 
     # --- leases -----------------------------------------------------------------------------
 
@@ -119,6 +116,13 @@ class ObjectStore(ObjectMemory):
         piece = Piece(home, self.objects[home].size_bytes)
         self.lease((piece,), holder)
         return piece
+
+    def hold_if(
+        self, home: int, entry: StoredObject, holder: Holder = Holder.ARGUMENT
+    ) -> Piece | None:
+        """Return a piece of an object, `None`: it was freed meanwhile. Any thread."""
+        piece = Piece(home, entry.size_bytes)
+        return piece if self.ledger.hold(self._lease(piece, holder), entry) else None
 
     def share(self, body: Body, holder: Holder) -> Body:
         """Return the same value for another holder; the one that `body` is of may go."""
@@ -162,6 +166,7 @@ class ObjectStore(ObjectMemory):
                 continue  # Ctrl-C came before it was counted
             entry = self.ledger.drop(lease.home, pins=lease.holder is Holder.EXECUTOR)
             if entry is not None:
+                self._repeated.forget(lease.home)
                 freed.append((lease.home, entry))
         self.room.tell_used(self.ledger)
         return freed
@@ -204,8 +209,8 @@ class ObjectStore(ObjectMemory):
                 if home is None:
                     return None
                 entry = self.objects[home]
-            piece = Piece(home, entry.size_bytes)
-            if self.ledger.hold(self._lease(piece, Holder.SPILL), entry):
+            piece = self.hold_if(home, entry, Holder.SPILL)
+            if piece is not None:
                 return piece  # it cannot be freed meanwhile
         return None
 
@@ -240,6 +245,18 @@ class ObjectStore(ObjectMemory):
             if entry is not None:
                 with self.ledger.lock:
                     entry.pins -= 1  # if it is mapped now, the table of views says so
+
+    def has(self, home: int, entry: StoredObject, buffer: memoryview) -> bool:
+        """Return whether an object that this process wrote is what `buffer` has.
+
+        That is so if it has not been freed meanwhile.
+        """
+        place = entry.spilled
+        try:
+            is_equal = self._is_equal(Piece(home, entry.size_bytes), place, buffer)
+        except OSError:  # what is on disk is damaged, or cannot be mapped
+            return False
+        return is_equal and entry.spilled is place  # else it was moved under our eyes
 
     # --- processes that write ---------------------------------------------------------------
 

@@ -77,6 +77,26 @@ def opened(store: ObjectStore, piece: Piece, *, copy: bool = False) -> Any:
     return store.unpack(b"pickle", (piece,), copy=copy)[1][0]
 
 
+def stored(store: ObjectStore, data: bytes | bytearray) -> Piece:
+    (piece,) = store.pack(b"pickle", [memoryview(data)], by_content=True).objects
+    return piece
+
+
+def test_what_was_spilled_is_found_when_it_is_stored_again(store, until):
+    data = data_of(0)
+    pieces = [stored(store, data)]
+    (home,) = store.objects
+    pieces += [store.keep(memoryview(bytearray(data_of(number)))) for number in range(1, 5)]
+    until(lambda: home in spilled(store))
+    again = store.keep(memoryview(data))
+    equal = stored(store, bytearray(data))
+    assert [again.home, equal.home] == [home, home]
+    pieces.clear()
+    store.collect()
+    assert list(store.objects) == [home]
+    assert opened(store, again) == data
+
+
 # --- what is spilled --------------------------------------------------------------------------
 
 

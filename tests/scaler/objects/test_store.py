@@ -109,7 +109,7 @@ def test_objects_are_freed_in_the_order_in_which_their_last_pieces_died(store, p
 def test_it_is_told_once_for_all_that_dies_before_it_is_looked_at(store):
     told: list[int] = []
     store.on_dropped = lambda: told.append(len(store.objects))
-    pieces = [store.keep(memoryview(DATA)) for _ in range(4)]
+    pieces = [store.keep(memoryview(bytes([n]) + DATA)) for n in range(4)]
     del pieces[0], pieces[0]
     assert told == [4]
     store.collect()
@@ -272,9 +272,9 @@ def test_a_closed_store_can_be_read_as_long_as_somebody_holds_something(store, h
 
 
 def test_a_closed_store_gives_back_what_is_dropped_late(store, held_bytes):
-    pieces = [store.keep(memoryview(DATA)) for _ in range(3)]
+    pieces = [store.keep(memoryview(bytes([n]) + DATA)) for n in range(3)]
     store.close()
-    rounded = -(-len(DATA) // PAGE_BYTES) * PAGE_BYTES
+    rounded = -(-(len(DATA) + 1) // PAGE_BYTES) * PAGE_BYTES
     for left in (2, 1):
         del pieces[left:]
         assert held_bytes() == left * rounded

@@ -39,7 +39,8 @@ SPILLING: Final = (
     Mutant(
         "what is freed on disk counts as freed in memory",
         _LEDGER,
-        "            if entry.spilled is None:\n                self.used_bytes -= entry.size_bytes\n",
+        "            if entry.spilled is None:\n"
+        "                self.used_bytes -= entry.size_bytes\n",
         "            self.used_bytes -= entry.size_bytes\n",
     ),
     Mutant(
