@@ -296,6 +296,7 @@ class Client(BaseClient):
         cancel_grace: float | None = None,
         credit_tasks: int = CLIENT_TASKS,
         credit_bytes: int = CLIENT_BYTES,
+        deduplicate: bool = False,
         env: Mapping[str, str] | None = None,
         preload: Sequence[str] = (),
         start_timeout: float | None = None,
@@ -308,10 +309,10 @@ class Client(BaseClient):
 
         Args:
             cluster: a `LocalCluster`; `None`: one is started, with the arguments not named here.
-            cancel_finished: whether cancelling a future that is done gives its value up (default).
-                False is the standard library's contract: it stays as it is.
+            cancel_finished: whether cancelling gives up the value of a future that is done.
             credit_tasks: tasks in flight at most; `submit` waits there.
             credit_bytes: bytes of pickled arguments in flight at most.
+            deduplicate: store large values of equal content once: a digest of 1 GB takes 1.2 s.
 
         Raises:
             TypeError: an argument is of a wrong type.
@@ -320,8 +321,7 @@ class Client(BaseClient):
             ClientClosedError: `cluster` was closed.
             NestedClientError: this is a task.
         """
-        refuse_inside_task()
-        check_client(cancel_finished, credit_tasks, credit_bytes)
+        check_client(cancel_finished, credit_tasks, credit_bytes, deduplicate)
         asked = {
             "workers": workers,
             "cancel_grace": cancel_grace,
@@ -333,23 +333,24 @@ class Client(BaseClient):
             "object_store_bytes": object_store_bytes,
             "spill_directory": spill_directory,
         }
-        own = cluster is None
-        cluster = _given_or_started(cluster, asked)
+        connection = _given_or_started(cluster, asked)
         try:
             super().__init__(
-                cluster,
-                owns_cluster=own,
+                connection,
+                owns_cluster=cluster is None,
                 cancel_finished=cancel_finished,
                 credit_tasks=credit_tasks,
                 credit_bytes=credit_bytes,
+                deduplicate=deduplicate,
             )
         except BaseException:
-            if own:
-                cluster.close()
+            if cluster is None:
+                connection.close()
             raise
 
 
 def _given_or_started(cluster: Connection | None, asked: Mapping[str, Any]) -> Connection:
+    refuse_inside_task()
     if cluster is None:
         return LocalCluster(**{name: value for name, value in asked.items() if value is not None})
     _check_given(cluster, asked)

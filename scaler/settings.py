@@ -193,7 +193,9 @@ def environment(env: Mapping[str, str] | None, slots: int) -> dict[str, str]:
     return {**shared, **os.environ, **given}
 
 
-def check_client(cancel_finished: bool, credit_tasks: int, credit_bytes: int) -> None:
+def check_client(
+    cancel_finished: bool, credit_tasks: int, credit_bytes: int, deduplicate: bool
+) -> None:
     """Raise if a client cannot be made like this.
 
     Raises:
@@ -201,6 +203,7 @@ def check_client(cancel_finished: bool, credit_tasks: int, credit_bytes: int) ->
         ValueError: there would be no credit.
     """
     checked_flag("cancel_finished", cancel_finished)
+    checked_flag("deduplicate", deduplicate)
     check_credit(credit_tasks, credit_bytes)
 
 

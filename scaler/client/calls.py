@@ -11,7 +11,7 @@ import msgspec
 
 from scaler.client.chunking import Chunker, known_total
 from scaler.client.future import ScalerFuture
-from scaler.client.inputs import adumped, dumped, packing
+from scaler.client.inputs import ByContent, Packing, adumped, dumped, packing
 from scaler.client.mapping import run_imap, run_map, star_items, zip_items
 from scaler.client.object_reference import ObjectReference
 from scaler.client.object_table import ObjectTable, table_of
@@ -32,17 +32,24 @@ if TYPE_CHECKING:
 class Calls:
     """The calls of one client. Thread-safe. What they mean is said at `Client`."""
 
-    def __init__(self, session: ClientSession, slots: int) -> None:
-        """Serve the client of `session`, in a cluster of `slots` workers."""
+    def __init__(self, session: ClientSession, slots: int, *, deduplicate: bool) -> None:
+        """Serve the client of `session`.
+
+        Args:
+            session: of the client.
+            slots: workers of the cluster.
+            deduplicate: store values of equal content once.
+        """
         self.session = session
         self._slots = slots
+        self._packing: Packing = ByContent(session.objects) if deduplicate else session.objects
 
     def submit(
         self, options: ClientOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         """See `Client.submit`."""
         function = self._function_of(options, fn)
-        arguments = dumped(self.session.objects, dump_arguments, args, kwargs)
+        arguments = dumped(self._packing, dump_arguments, args, kwargs)
         submission = self.session.prepare(function, arguments, options.policy)
         return self.session.submit(submission, block=options.block)
 
@@ -51,7 +58,7 @@ class Calls:
     ) -> ScalerFuture[Any]:
         """See `Client.asubmit`."""
         function = self._function_of(options, fn)
-        arguments = await adumped(self.session.objects, dump_arguments, args, kwargs)
+        arguments = await adumped(self._packing, dump_arguments, args, kwargs)
         return await self.session.asubmit(self.session.prepare(function, arguments, options.policy))
 
     def map(self, options: ClientOptions, fn: Any, iterables: tuple[Iterable[Any], ...]) -> Any:
@@ -68,7 +75,7 @@ class Calls:
         self, options: ClientOptions, fn: Any, iterables: tuple[Iterable[Any], ...]
     ) -> Generator[Any]:
         """See `Client.imap`."""
-        chunks = Chunks(self.session, self._function_of(options, fn), options)
+        chunks = Chunks(self.session, self._packing, self._function_of(options, fn), options)
         chunker = self._chunker(chunks, known_total(iterables))
         return run_imap(chunks.submit, chunks.cancel, zip_items(iterables), chunker)
 
@@ -100,8 +107,8 @@ class Calls:
         checked = type(value).__name__ if name is None else checked_name(name)
         buffers: Buffers = []
         payload = dump_value(value, buffers, what="the value")
-        objects = self.session.objects
-        body = objects.share(finish(packing(objects, payload, buffers)), Holder.REFERENCE)
+        body = finish(packing(self._packing, payload, buffers))
+        body = self.session.objects.share(body, Holder.REFERENCE)
         return self.session.references.make(checked, body)
 
     def get(self, handles: Any, copy: bool) -> Any:
@@ -118,7 +125,7 @@ class Calls:
             raise TypeError(f"get() takes references and futures, got {handle!r}")
         body = handle.body()
         opened = handle.session.objects.unpack(body.payload, body.objects, copy=copy)
-        return load_value(*opened, what="the value of a reference")
+        return load_value(*opened, what="the value of a reference", copy=copy)
 
     def delete(self, reference: Any) -> None:
         """See `Client.delete`."""
@@ -141,7 +148,7 @@ class Calls:
 
     def _map(self, options: ClientOptions, fn: Any, items: Any, total: int | None) -> list[Any]:
         __tracebackhide__ = True
-        chunks = Chunks(self.session, self._function_of(options, fn), options)
+        chunks = Chunks(self.session, self._packing, self._function_of(options, fn), options)
         return run_map(chunks.submit, chunks.cancel, items, self._chunker(chunks, total))
 
     def _chunker(self, chunks: Chunks, total: int | None) -> Chunker:
@@ -152,9 +159,16 @@ class Calls:
 class Chunks:
     """Submits and cancels the chunks of one map."""
 
-    def __init__(self, session: ClientSession, function: Function, options: ClientOptions) -> None:
-        """Submit calls of `function` through `session`."""
+    def __init__(
+        self,
+        session: ClientSession,
+        packing: Packing,
+        function: Function,
+        options: ClientOptions,
+    ) -> None:
+        """Submit calls of `function` through `session`, their arguments through `packing`."""
         self._session = session
+        self._packing = packing
         self.function = function
         self.single = needs_single_items(options.policy)
         """Each chunk is one item, and a task as `submit` makes it."""
@@ -165,7 +179,7 @@ class Chunks:
 
     def submit(self, items: list[Any], first: int) -> ScalerFuture:
         """Submit one chunk of argument tuples, the first of which is item `first` of the map."""
-        arguments = dumped(self._session.objects, self._dump, items, first)
+        arguments = dumped(self._packing, self._dump, items, first)
         submission = self._session.prepare(
             self.function, arguments, self._policy_now(first), not self.single
         )

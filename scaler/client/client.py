@@ -38,15 +38,19 @@ class ClientOptions(NamedTuple):
     block: bool = True
     """Whether `submit` waits for credit; if not, it raises `ClientBusyError`."""
     policy: TaskPolicy | None = None
-    """How often a task may be tried, and for how long; made by `scaler.client.policies`."""
+    """How a task is run: see `TaskPolicy`; made by `scaler.client.policies`."""
+    deduplicate: bool = False
+    """Whether values of equal content are stored once: of the client, for people to read here."""
 
     def in_words(self) -> str:
         """Say what differs from a client without options."""
         said: dict[str, Any] = {"name": self.name, "block": self.block}
+        said["deduplicate"] = self.deduplicate or None
         if (policy := self.policy) is not None:
             said |= {"retries": policy.retries, "max_attempts": policy.max_attempts}
             said |= {"timeout": policy.timeout_s, "deadline": policy.deadline_s}
-        usual = {"block": True, "retries": 0, "max_attempts": MAX_ATTEMPTS}
+            said["copy"] = policy.copy
+        usual = {"block": True, "retries": 0, "max_attempts": MAX_ATTEMPTS, "copy": False}
         return "".join(
             f", {key}={value!r}" for key, value in said.items() if value != usual.get(key)
         )
@@ -86,20 +90,21 @@ class BaseClient(ObjectMethods):
         cancel_finished: bool = True,
         credit_tasks: int = CLIENT_TASKS,
         credit_bytes: int = CLIENT_BYTES,
+        deduplicate: bool = False,
     ) -> None:
         """Connect to `cluster`; see `Client`."""
         from scaler.client.calls import Calls
         from scaler.client.session import ClientSession
 
         self.cluster = cluster
-        self._options = ClientOptions()
+        self._options = ClientOptions(deduplicate=deduplicate)
         self._session = ClientSession(
             cluster,
             cancel_finished=cancel_finished,
             credit_tasks=credit_tasks,
             credit_bytes=credit_bytes,
         )
-        self._calls = Calls(self._session, cluster.slots)
+        self._calls = Calls(self._session, cluster.slots, deduplicate=deduplicate)
         self._end = partial(_end, self._session, cluster if owns_cluster else None)
         self._hold = _Hold()
         self._dropped = weakref.finalize(self._hold, self._session.client_dropped, self._end)
@@ -222,6 +227,7 @@ class BaseClient(ObjectMethods):
         max_attempts: int | None = None,
         timeout: float | None = None,
         deadline: float | None = None,
+        copy: bool | None = None,
     ) -> Self:
         """Return a view of this client with other options; both share everything else.
 
@@ -234,6 +240,8 @@ class BaseClient(ObjectMethods):
                 fails with `WorkerDiedError`. 1, and no retries: it runs at most once.
             timeout: seconds that one attempt may run.
             deadline: seconds from `submit` to the task's end, all waiting and attempts included.
+            copy: whether the task gets copies of large buffers and arrays that it may write to;
+                else (default False) they are mapped read-only, and no copy is made.
 
         What is not given (`None`) stays as it is. A task that reaches `timeout` or `deadline` is
         stopped as a cancel does it, and fails with `TaskTimeoutError`; `math.inf` lifts a limit.
@@ -244,13 +252,13 @@ class BaseClient(ObjectMethods):
             SerializationError: the predicate of a `Retry` cannot be pickled.
         """
         policy = self._options.policy
-        if not (retries is max_attempts is timeout is deadline is None):
+        if not (retries is max_attempts is timeout is deadline is copy is None):
             from scaler.client.policies import changed_policy
 
-            policy = changed_policy(policy, retries, max_attempts, timeout, deadline)
+            policy = changed_policy(policy, retries, max_attempts, timeout, deadline, copy)
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
-        view._options = ClientOptions(
+        view._options = self._options._replace(
             name=self._options.name if name is None else checked_name(name),
             block=self._options.block if block is None else checked_flag("block", block),
             policy=policy,

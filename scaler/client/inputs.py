@@ -38,7 +38,24 @@ Arguments = tuple[bytes, Pieces, tuple[Need, ...]]
 order of their places."""
 
 
-def dumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> Arguments:
+class ByContent:
+    """Memory in which values of equal content are stored once, for those who write. Thread-safe."""
+
+    def __init__(self, objects: ObjectMemory) -> None:
+        """Write to `objects`."""
+        self._objects = objects
+        self.file = objects.file
+
+    def packing(self, payload: bytes, buffers: Buffers) -> Steps[Body]:
+        """See `ObjectMemory.packing`."""
+        return self._objects.packing(payload, buffers, by_content=True)
+
+
+Packing = ObjectMemory | ByContent
+"""Where values are put."""
+
+
+def dumped(objects: Packing, dump: Callable[..., bytes], *values: Any) -> Arguments:
     """Return what `dump(*values, buffers)` makes, with what is large put into `objects`.
 
     Raises:
@@ -53,7 +70,7 @@ def dumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> A
     return body.payload, body.objects, needs
 
 
-async def adumped(objects: ObjectMemory, dump: Callable[..., bytes], *values: Any) -> Arguments:
+async def adumped(objects: Packing, dump: Callable[..., bytes], *values: Any) -> Arguments:
     """Do what `dumped` does; let the event loop run while there is no room."""
     buffers: Buffers = []
     payload, needs = _pickled(dump, values, buffers)
@@ -74,7 +91,7 @@ def _pickled(
         return payload, tuple(futures)
 
 
-def packing(objects: ObjectMemory, payload: bytes, buffers: Buffers) -> Steps[Body]:
+def packing(objects: Packing, payload: bytes, buffers: Buffers) -> Steps[Body]:
     """Do what `objects.packing` does.
 
     Raises:

@@ -13,6 +13,7 @@ from scaler.limits import PREDICATE_BYTES
 from scaler.protocol.tasks import DEFAULT_POLICY, TaskPolicy
 from scaler.serialization.reasons import describe
 from scaler.serialization.values import dumps
+from scaler.settings import checked_flag
 
 
 def changed_policy(
@@ -21,6 +22,7 @@ def changed_policy(
     max_attempts: int | None,
     timeout: float | None,
     deadline: float | None,
+    copy: bool | None,
 ) -> TaskPolicy | None:
     """Return `policy` with what is given in its place; `None` stands for the default policy.
 
@@ -38,6 +40,8 @@ def changed_policy(
         changes["timeout_s"] = _checked_limit("timeout", timeout)
     if deadline is not None:
         changes["deadline_s"] = _checked_limit("deadline", deadline)
+    if copy is not None:
+        changes["copy"] = checked_flag("copy", copy)
     changed = msgspec.structs.replace(policy or DEFAULT_POLICY, **changes)
     return None if changed == DEFAULT_POLICY else changed
 

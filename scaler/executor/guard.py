@@ -12,7 +12,7 @@ from typing import Any, Final
 from scaler.errors import InternalError, ObjectStoreFullError, SerializationError
 from scaler.executor.interrupt import Interrupter, TaskInterrupt
 from scaler.executor.leftovers import Leftovers
-from scaler.executor.objects import ExecutorObjects
+from scaler.executor.objects import ExecutorObjects, wants_copies
 from scaler.executor.predicates import Predicates
 from scaler.limits import INLINE_BYTES
 from scaler.protocol.objects import Body
@@ -20,6 +20,7 @@ from scaler.protocol.tasks import Function, RowStatus, Task, TaskRow
 from scaler.serialization.buffers import Buffers
 from scaler.serialization.exceptions import dump_exception
 from scaler.serialization.functions import load_function
+from scaler.serialization.reasons import describe
 from scaler.serialization.values import (
     ChunkResult,
     dump_value,
@@ -34,6 +35,11 @@ _NOTHING: Final = Body(b"")
 _SUCCEEDED: Final = RowStatus.SUCCEEDED
 _FAILED: Final = RowStatus.FAILED
 _INTERRUPTED: Final = RowStatus.INTERRUPTED
+
+_READ_ONLY: Final = (
+    "large arguments are mapped read-only: client.options(copy=True) gives the task copies of its "
+    "own that it may write to"
+)
 
 _RSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
@@ -134,8 +140,8 @@ class TaskGuard:
             function = self._open(task.function_id)
         if task.chunked:
             return self._work_through(function, task)
-        if task.objects or task.inputs:
-            args, kwargs = load_arguments(*self._objects.open(task))
+        if task.objects or task.inputs or task.policy is not None:
+            args, kwargs = load_arguments(*self._objects.open(task), copy=wants_copies(task))
         else:
             args, kwargs = load_arguments(task.payload)
         value = function(*args, **kwargs)
@@ -154,7 +160,7 @@ class TaskGuard:
         values: list[Any] = []
         try:
             show_item, keep = self.show_item, values.append
-            for index, args in enumerate(load_items(*self._objects.open(task))):
+            for index, args in enumerate(self._items(task)):
                 show_item(index)
                 value = function(*args)
                 if type(value) is CoroutineType:
@@ -166,6 +172,9 @@ class TaskGuard:
                 raise
             return self._dump_chunk(values, described, task)
         return self._dump_chunk(values, b"", task)
+
+    def _items(self, task: Task) -> list[tuple[Any, ...]]:
+        return load_items(*self._objects.open(task), copy=wants_copies(task))
 
     def _dump_chunk(self, values: list[Any], error: bytes, task: Task) -> Body:
         index = len(values) if error else -1
@@ -201,6 +210,8 @@ class TaskGuard:
             note += f" (retries: {task.policy.retries})"
         if why_final:
             note += f"\n{why_final}"
+        if _is_refused_write(error) and (task.objects or task.inputs) and not wants_copies(task):
+            note += f"\n{_READ_ONLY}"
         if not isinstance(error, SerializationError):
             error.__traceback__ = _without_own_frames(error.__traceback__)
         return dump_exception(error, note=note)
@@ -217,6 +228,11 @@ def _run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
     import asyncio  # 30 ms, and few tasks need it
 
     return asyncio.run(coroutine)
+
+
+def _is_refused_write(error: BaseException) -> bool:
+    """Whether this is how numpy, Cython and `memoryview` say that memory is read-only."""
+    return isinstance(error, ValueError | TypeError) and "read-only" in describe(error)
 
 
 def _without_own_frames(traceback: TracebackType | None) -> TracebackType | None:

@@ -21,6 +21,11 @@ _COLLECT_SHARE: Final = 10
 """A full garbage collection is followed by so many times its duration without one."""
 
 
+def wants_copies(task: Task) -> bool:
+    """Whether the task may write to its arguments."""
+    return task.policy is not None and task.policy.copy
+
+
 class ExecutorObjects(ObjectMemory):
     """Opens arguments and writes results. For the main thread."""
 
@@ -59,12 +64,13 @@ class ExecutorObjects(ObjectMemory):
 
     def open(self, task: Task) -> tuple[Payload, Opened, Sequence[tuple[Payload, Opened]]]:
         """Return a task's pickled arguments, what they leave out, and the same of its inputs."""
-        payload, buffers = self.unpack(task.payload, task.objects)
-        return payload, buffers, [self._open_body(body) for body in task.inputs]
+        copy = wants_copies(task)
+        payload, buffers = self.unpack(task.payload, task.objects, copy=copy)
+        return payload, buffers, [self._open_body(body, copy=copy) for body in task.inputs]
 
-    def _open_body(self, body: Body | None) -> tuple[Payload, Opened]:
+    def _open_body(self, body: Body | None, *, copy: bool) -> tuple[Payload, Opened]:
         assert body is not None, "a task was sent before its inputs were there"
-        return self.unpack(body.payload, body.objects)
+        return self.unpack(body.payload, body.objects, copy=copy)
 
     def _enter(self, piece: Piece) -> None:
         self._untold_bytes += piece.size_bytes

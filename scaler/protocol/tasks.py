@@ -49,7 +49,7 @@ class Function(Message, frozen=True, gc=False, array_like=True):
 
 
 class TaskPolicy(Message, frozen=True, gc=False, array_like=True):
-    """How often a task may be tried, and for how long."""
+    """How often a task may be tried, for how long, and what it may do with its arguments."""
 
     retries: int = 0
     """Further attempts after an exception of its own."""
@@ -69,6 +69,8 @@ class TaskPolicy(Message, frozen=True, gc=False, array_like=True):
     """How long after it was submitted the task must have ended."""
     map_deadline_s: float | None = None
     """For people: the deadline of the map it is a part of, of which `deadline_s` was left."""
+    copy: bool = False
+    """It gets copies that it may write to, where else buffers are mapped read-only."""
 
 
 DEFAULT_POLICY: Final = TaskPolicy()

@@ -105,6 +105,7 @@ def test_a_wrong_limit_is_said_before_anything_starts(
     [
         ({"cancel_finished": "x"}, TypeError, "cancel_finished must be True or False, got 'x'"),
         ({"cancel_finished": 0}, TypeError, "cancel_finished must be True or False, got 0"),
+        ({"deduplicate": 1}, TypeError, "deduplicate must be True or False, got 1"),
         *(
             ({name: wrong}, TypeError, f"{name} must be an integer, got {wrong!r}")
             for name in ("credit_tasks", "credit_bytes")
@@ -124,8 +125,8 @@ def test_what_a_client_cannot_be_is_said_before_anything_starts(
 
 
 def test_a_client_may_have_any_credit_from_one_on() -> None:
-    check_client(False, 1, 1)
-    check_client(True, 10**30, 10**30)
+    check_client(False, 1, 1, False)
+    check_client(True, 10**30, 10**30, True)
 
 
 class Text(str):

@@ -29,8 +29,9 @@ def policy_of(
     max_attempts: Any = None,
     timeout: Any = None,
     deadline: Any = None,
+    copy: Any = None,
 ) -> TaskPolicy | None:
-    return changed_policy(policy, retries, max_attempts, timeout, deadline)
+    return changed_policy(policy, retries, max_attempts, timeout, deadline, copy)
 
 
 def is_os_error(error: BaseException) -> bool:
@@ -144,11 +145,13 @@ def test_what_is_all_default_is_no_policy():
     assert policy_of(retries=0) is None
     assert policy_of(retries=Retry(0, backoff=5), max_attempts=MAX_ATTEMPTS) is None
     assert policy_of(timeout=math.inf, deadline=math.inf) is None
+    assert policy_of(copy=False) is policy_of(policy_of(copy=True), copy=False) is None
 
 
 def test_each_option_goes_where_it_belongs():
     assert policy_of(retries=2) == TaskPolicy(retries=2, jitter=0.25)
     assert policy_of(max_attempts=1) == TaskPolicy(max_attempts=1)
+    assert policy_of(copy=True) == TaskPolicy(copy=True)
     assert policy_of(timeout=1, deadline=Fraction(5, 2)) == TaskPolicy(timeout_s=1, deadline_s=2.5)
     retry = Retry(4, backoff=0.5, max_backoff=8, jitter=0)
     wanted = TaskPolicy(retries=4, backoff_s=0.5, backoff_max_s=8.0, jitter=0.0)
@@ -188,6 +191,7 @@ def test_a_view_keeps_what_it_does_not_change():
         ({"deadline": 0.0}, ValueError, "deadline must be more than 0 seconds"),
         ({"deadline": -math.inf}, ValueError, "deadline must be more than 0 seconds"),
         ({"deadline": [1]}, TypeError, "deadline must be a number"),
+        ({"copy": 1}, TypeError, "copy must be True or False"),
     ],
 )
 def test_options_say_what_is_wrong_with_them(arguments, error, text):
@@ -202,6 +206,8 @@ def test_a_view_says_how_it_differs():
     words = ClientOptions(name="x", policy=policy).in_words()
     assert words == ", name='x', retries=2, timeout=1.5"
     assert ClientOptions(block=False).in_words() == ", block=False"
+    assert ClientOptions(policy=policy_of(copy=True)).in_words() == ", copy=True"
+    assert ClientOptions(deduplicate=True).in_words() == ", deduplicate=True"
 
 
 # Predicates on their way.
