@@ -66,7 +66,8 @@ def table_of(store: ObjectStore, names: Iterable[tuple[int, str]]) -> ObjectTabl
     """
     called = dict(names)
     held: dict[int, Counter[str]] = {}
-    objects, holders = store.listed()
+    objects, holders = store.ledger.listed()
+    holders += [(home, Holder.VIEW) for home in store.views.homes()]
     for home, holder in holders:
         held.setdefault(home, Counter())[holder.value] += 1
     infos = [

@@ -135,6 +135,12 @@ class ObjectLedger:
             raise
         return entry
 
+    def listed(self) -> tuple[list[tuple[int, StoredObject]], list[tuple[int, Holder]]]:
+        """Return the objects, and home and holder of each piece."""
+        leases = list(self.leases.copy().values())
+        held = [(lease.home, lease.holder) for lease in leases if lease()]
+        return list(self.objects.copy().items()), held
+
     def gaps(self, number: int) -> list[tuple[int, int]]:
         """Return offset and size of each part of a range that holds no object."""
         objects = self.objects.copy()

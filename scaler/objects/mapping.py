@@ -66,10 +66,10 @@ def map_file(fd: int, offset: int, size_bytes: int, *, writable: bool = False) -
     return mapping
 
 
-def is_equal(address: int, buffer: memoryview) -> bool:
-    """Return whether the memory at `address` has what a contiguous buffer has."""
-    compare = _compare if buffer.nbytes >= MAP_BYTES else _compare_at_once
-    return not compare(address, address_of(buffer), buffer.nbytes)
+def is_equal(address: int, other: int, size_bytes: int) -> bool:
+    """Return whether two parts of memory have the same bytes."""
+    compare = _compare if size_bytes >= MAP_BYTES else _compare_at_once
+    return not compare(address, other, size_bytes)
 
 
 def address_of(buffer: memoryview | mmap.mmap) -> int:

@@ -12,7 +12,7 @@ from scaler.objects.arena import Arena
 from scaler.objects.file import SharedFile
 from scaler.objects.views import Views
 from scaler.objects.waiting import Steps, finish
-from scaler.objects.windows import Windows
+from scaler.objects.windows import Windows, mapping
 from scaler.protocol.objects import RANGE_SHIFT, Body, Piece, Spilled
 from scaler.serialization.buffers import Buffers, Opened, Payload, let_go
 
@@ -146,19 +146,17 @@ class ObjectMemory:
         window.buffer[start : start + buffer.nbytes] = buffer
         return True
 
-    def _is_equal(self, piece: Piece, place: Spilled | None, buffer: memoryview) -> bool:
-        """Return whether what was written to this range, and is at `place`, is what `buffer` has.
+    def _is_equal(self, home: int, size_bytes: int, place: Spilled | None, address: int) -> bool:
+        """Return whether what was written to this range, and is at `place`, is at `address`, too.
 
         Raises:
             OSError: it cannot be read.
         """
-        from scaler.objects.mapping import address_of, is_equal  # ctypes takes 8 ms
-
         if place is not None:
-            there = memoryview(self.views.open(piece, place, copy=True))
-            return is_equal(address_of(there), buffer)
-        window, start = self._windows.find(piece.home, piece.size_bytes)
-        return is_equal(window.address + start, buffer)
+            there = memoryview(self.views.open(Piece(home, size_bytes), place, copy=True))
+            return bool(mapping().is_equal(mapping().address_of(there), address, size_bytes))
+        window, start = self._windows.find(home, size_bytes)
+        return bool(mapping().is_equal(window.address + start, address, size_bytes))
 
     def _await_room(self, size_bytes: int) -> Steps[None]:
         return self._waits(size_bytes, time.monotonic)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from scaler.objects.fixed_arrays import FixedArrays
 from scaler.objects.ledger import StoredObject
 from scaler.objects.waiting import Steps
+from scaler.objects.windows import mapping
 from scaler.protocol.objects import Piece
 
 if TYPE_CHECKING:
@@ -42,17 +43,16 @@ class Repeated:
             buffer: what is to be stored.
             by_content: find what is equal, wherever it came from. 64 MB take 75 ms.
         """
-        from scaler.objects.mapping import address_of  # ctypes takes 8 ms
-
         piece = self._arrays.find(buffer)
         if piece is not None:
             return piece
-        keys: tuple[Key, ...] = ((address_of(buffer), buffer.nbytes),)
-        piece = self._same(keys[0], buffer)
+        address = mapping().address_of(buffer)
+        keys: tuple[Key, ...] = ((address, buffer.nbytes),)
+        piece = self._same(keys[0], address)
         if piece is None and by_content:
             digest = blake2b(buffer, digest_size=_DIGEST_BYTES).digest()
             keys += ((digest, buffer.nbytes),)
-            piece = self._same(keys[1], buffer)
+            piece = self._same(keys[1], address)
         if piece is None:
             piece = yield from self._store._writing(buffer)
             self._note(keys, piece)
@@ -65,12 +65,19 @@ class Repeated:
         for key in keys:
             self._found[key] = found
 
-    def _same(self, key: Key, buffer: memoryview) -> Piece | None:
-        """Return a new piece of the object that `key` leads to, if it has what `buffer` has."""
+    def _same(self, key: Key, address: int) -> Piece | None:
+        """Return a new piece of the object that `key` leads to, if it has what is at `address`."""
         home, entry = self._found.get(key, (-1, None))
-        if entry is None or not self._store.has(home, entry, buffer):
+        if entry is None:
             return None
-        return self._store.hold_if(home, entry)  # if so, it was there all the time
+        place = entry.spilled
+        try:
+            is_equal = self._store._is_equal(home, entry.size_bytes, place, address)
+        except OSError:  # what is on disk is damaged, or cannot be mapped
+            return None
+        if not is_equal or entry.spilled is not place:  # it was moved under our eyes
+            return None
+        return self._store.hold_if(home, entry)  # if that can be, it was there all the time
 
     def forget(self, home: int) -> None:
         """An object was freed. For the thread that frees it."""

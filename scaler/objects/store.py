@@ -182,13 +182,6 @@ class ObjectStore(ObjectMemory):
         else:
             self._holes.add(self.file, home, whole_pages(size_bytes))
 
-    def listed(self) -> tuple[list[tuple[int, StoredObject]], list[tuple[int, Holder]]]:
-        """Return the objects, and home and holder of each piece and each view in this process."""
-        leases = list(self.ledger.leases.copy().values())
-        held = [(lease.home, lease.holder) for lease in leases if lease()]
-        held += [(home, Holder.VIEW) for home in self.views.homes()]
-        return list(self.ledger.objects.copy().items()), held
-
     # --- room -------------------------------------------------------------------------------
 
     def _waits(self, size_bytes: int, now: Callable[[], float]) -> Steps[None]:
@@ -245,18 +238,6 @@ class ObjectStore(ObjectMemory):
             if entry is not None:
                 with self.ledger.lock:
                     entry.pins -= 1  # if it is mapped now, the table of views says so
-
-    def has(self, home: int, entry: StoredObject, buffer: memoryview) -> bool:
-        """Return whether an object that this process wrote is what `buffer` has.
-
-        That is so if it has not been freed meanwhile.
-        """
-        place = entry.spilled
-        try:
-            is_equal = self._is_equal(Piece(home, entry.size_bytes), place, buffer)
-        except OSError:  # what is on disk is damaged, or cannot be mapped
-            return False
-        return is_equal and entry.spilled is place  # else it was moved under our eyes
 
     # --- processes that write ---------------------------------------------------------------
 

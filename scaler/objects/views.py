@@ -16,7 +16,7 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 
 from scaler.objects.file import SharedFile
-from scaler.objects.windows import Window, Windows, open_window
+from scaler.objects.windows import Window, Windows, mapping, open_window
 from scaler.protocol.objects import Piece, Spilled
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -92,9 +92,7 @@ class Views:
         return self._watched(piece, window, window.address + start)
 
     def _watched(self, piece: Piece, window: Window, address: int) -> memoryview:
-        from scaler.objects.mapping import exporter_of  # ctypes takes 8 ms
-
-        exporter = exporter_of(address, piece.size_bytes, window)
+        exporter = mapping().exporter_of(address, piece.size_bytes, window)
         view = memoryview(exporter).toreadonly().cast("B")
         number = next(self._numbers)
         # Forgotten by functions of C: an interrupt, which is lost in a finalizer, would keep it.
@@ -106,9 +104,7 @@ class Views:
         """Return the piece that a read-only buffer is all of, if it is open here."""
         if not self._views or buffer.nbytes < self._view_bytes or not buffer.readonly:
             return None
-        from scaler.objects.mapping import address_of
-
-        address = address_of(buffer)
+        address = mapping().address_of(buffer)
         for piece, start, exporter in list(self._views.values()):
             is_it = address == start and buffer.nbytes == piece.size_bytes
             if is_it and exporter() is not None:

@@ -8,7 +8,8 @@ may look at what is not its business.
 from __future__ import annotations
 
 import mmap
-from typing import Final, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 from scaler.limits import MAP_BYTES
 from scaler.objects.arena import rounded_bytes
@@ -78,8 +79,14 @@ def open_window(
     Raises:
         OSError: there is no room in the address space.
     """
-    from scaler.objects.mapping import address_of  # ctypes takes 8 ms
+    mapped = file.map(offset, size_bytes, writable=writable)
+    buffer = memoryview(mapped)
+    return Window(mapped, buffer, mapping().address_of(buffer))
 
-    mapping = file.map(offset, size_bytes, writable=writable)
-    buffer = memoryview(mapping)
-    return Window(mapping, buffer, address_of(buffer))
+
+@cache
+def mapping() -> Any:
+    """Return the module of mappings, which is imported when it is needed: ctypes takes 8 ms."""
+    from scaler.objects import mapping as module
+
+    return module

@@ -404,7 +404,7 @@ def test_a_released_future_gives_its_memory_back_and_keeps_its_state(client, unt
 
 
 def test_dropping_the_last_name_of_a_reference_on_any_thread_frees_the_value(client, until):
-    held = [client.put(bytes(SMALL)) for _ in range(50)]
+    held = [client.put(bytes([n]) * SMALL) for n in range(50)]
     threads = [threading.Thread(target=held.pop) for _ in range(25)]
     for thread in threads:
         thread.start()

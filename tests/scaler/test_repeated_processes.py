@@ -138,7 +138,8 @@ def test_equal_values_of_two_clients_are_stored_once(client, sparing, cluster, h
         assert len(homes()) == 1
         references += [sparing.put(["x" * LARGE]), other.put(["x" * LARGE])]
         assert len(homes()) == 2
-        plain = client.put(array)
+        own = array.copy()
+        plain = client.put(own)
         assert len(homes()) == 3, "who has not asked for it stores what it has"
         future = other.submit(identity, array.copy())
         assert (future.result(BOUND_S) == array).all()

@@ -65,7 +65,7 @@ def written(store: ObjectStore, count: int, size: int = LARGE) -> list[Piece]:
 
 def spilled(store: ObjectStore) -> list[int]:
     """The homes of what is on disk."""
-    return [home for home, entry in store.listed()[0] if entry.spilled is not None]
+    return [home for home, entry in store.ledger.listed()[0] if entry.spilled is not None]
 
 
 def disk_bytes(store: ObjectStore) -> int:
@@ -452,7 +452,7 @@ def test_a_signal_handler_may_store_and_open_values_anywhere_in_a_call_that_does
         (piece,) = store.pack(b"pickle", [memoryview(data)]).objects
         assert opened(store, piece) == data
         kept.append((piece, data))
-        assert len(store.listed()[0]) >= len(kept)
+        assert len(store.ledger.listed()[0]) >= len(kept)
         del kept[:-8]  # the others are freed: their places are taken again
 
     points = 0

@@ -58,8 +58,8 @@ SPILLING: Final = (
     Mutant(
         "an object may be freed while it is copied to disk",
         _STORE,
-        "            if self.ledger.hold(self._lease(piece, Holder.SPILL), entry):\n",
-        "            if piece:\n",
+        "            piece = self.hold_if(home, entry, Holder.SPILL)\n",
+        "            piece = Piece(home, entry.size_bytes)\n",
     ),
     Mutant(
         "a client reads where a spilled object was",
