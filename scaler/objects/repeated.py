@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from scaler.objects.fixed_arrays import FixedArrays
@@ -32,7 +32,8 @@ class Repeated:
         """Serve `store`."""
         self._store = store
         self._arrays = FixedArrays()
-        self._found: dict[Key, tuple[int, StoredObject]] = {}
+        self._found: dict[Key, tuple[int, StoredObject, weakref.ref[Piece]]] = {}
+        """The object that a key leads to, and the last piece of it that was made here."""
         self._keys: dict[int, tuple[Key, ...]] = {}
         """What leads to each object."""
 
@@ -50,8 +51,7 @@ class Repeated:
         keys: tuple[Key, ...] = ((address, buffer.nbytes),)
         piece = self._same(keys[0], address)
         if piece is None and by_content:
-            digest = blake2b(buffer, digest_size=_DIGEST_BYTES).digest()
-            keys += ((digest, buffer.nbytes),)
+            keys += ((_digest_of(buffer), buffer.nbytes),)
             piece = self._same(keys[1], address)
         if piece is None:
             piece = yield from self._store._writing(buffer)
@@ -60,16 +60,18 @@ class Repeated:
         return piece
 
     def _note(self, keys: tuple[Key, ...], piece: Piece) -> None:
-        found = piece.home, self._store.objects[piece.home]
+        found = piece.home, self._store.objects[piece.home], weakref.ref(piece)
         self._keys[piece.home] = keys
         for key in keys:
             self._found[key] = found
 
     def _same(self, key: Key, address: int) -> Piece | None:
-        """Return a new piece of the object that `key` leads to, if it has what is at `address`."""
-        home, entry = self._found.get(key, (-1, None))
-        if entry is None:
+        """Return a piece of the object that `key` leads to, if it has what is at `address`."""
+        found = self._found.get(key)
+        if found is None:
             return None
+        home, entry, last = found
+        piece = last()  # many tasks may hold it, for the price of one
         place = entry.spilled
         try:
             is_equal = self._store._is_equal(home, entry.size_bytes, place, address)
@@ -77,12 +79,17 @@ class Repeated:
             return None
         if not is_equal or entry.spilled is not place:  # it was moved under our eyes
             return None
-        return self._store.hold_if(home, entry)  # if that can be, it was there all the time
+        if piece is None:
+            piece = self._store.hold_if(home, entry)  # if that can be, it was there all the time
+            if piece is not None:
+                self._found[key] = home, entry, weakref.ref(piece)
+        return piece
 
     def forget(self, home: int) -> None:
         """An object was freed. For the thread that frees it."""
         for key in self._keys.pop(home, ()):
-            if self._found.get(key, (-1, None))[0] == home:
+            found = self._found.get(key)
+            if found is not None and found[0] == home:
                 self._found.pop(key, None)
 
     def clear(self) -> None:
@@ -90,3 +97,9 @@ class Repeated:
         self._arrays.clear()
         self._found.clear()
         self._keys.clear()
+
+
+def _digest_of(buffer: memoryview) -> bytes:
+    from hashlib import blake2b  # 4 MB and 5 ms, and few ask for it
+
+    return blake2b(buffer, digest_size=_DIGEST_BYTES).digest()

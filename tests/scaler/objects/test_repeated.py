@@ -277,12 +277,12 @@ def test_what_another_thread_writes_while_it_is_stored_is_never_taken_for_it(sto
 
 
 def test_an_identity_is_found_before_a_digest_is_made(store, monkeypatch):
-    def counted(buffer: memoryview, *, digest_size: int) -> Any:
+    def counted(buffer: memoryview) -> bytes:
         made.append(buffer.nbytes)
-        return blake2b(buffer, digest_size=digest_size)
+        return blake2b(buffer).digest()
 
     made: list[int] = []
-    monkeypatch.setattr("scaler.objects.repeated.blake2b", counted)
+    monkeypatch.setattr("scaler.objects.repeated._digest_of", counted)
     array, data, fixed = np.ones(SIZE), os.urandom(SIZE), read_only()
     bodies = [packed(store, value, by_content=True) for value in [data, fixed] * 3]
     assert len(made) == 2
