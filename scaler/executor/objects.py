@@ -26,6 +26,11 @@ def wants_copies(task: Task) -> bool:
     return task.policy is not None and task.policy.copy
 
 
+_WARM_PARTS: Final = 4
+"""One large place may be all of what is kept warm, many this part of it. With more, each executor
+would in the end keep as many as it ever had results at a time that nobody had read."""
+
+
 class ExecutorObjects(ObjectMemory):
     """Opens arguments and writes results. For the main thread."""
 
@@ -37,7 +42,8 @@ class ExecutorObjects(ObjectMemory):
         send: Callable[[RoomFrame], None],
     ) -> None:
         """Use memory and disk; ask for room through `send`."""
-        super().__init__(file, config.number, config.warm_bytes, disk, INLINE_BYTES)
+        warm_bytes = config.warm_bytes // _WARM_PARTS
+        super().__init__(file, config.number, warm_bytes, disk, INLINE_BYTES, config.warm_bytes)
         self._room = Room(file, config.limit_bytes)
         self._untold_bytes = 0
         """Of objects that were written since the last row: the store does not know them yet."""

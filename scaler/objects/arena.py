@@ -21,16 +21,18 @@ class Arena:
     done, or the handler of a signal, which may take a place, too, or wait for a thread that does.
     """
 
-    def __init__(self, first: int, warm_bytes_max: int) -> None:
+    def __init__(self, first: int, warm_bytes_max: int, warm_one_max: int = 0) -> None:
         """Use the addresses from `first` on.
 
         Args:
             first: offset of the range, a multiple of the page.
             warm_bytes_max: memory of free places that is kept to be written again.
+            warm_one_max: the same of a single place, when it is the only one.
         """
         self._lock = Lock()
         self._next = first
         self._warm_bytes_max = warm_bytes_max
+        self._warm_one_max = warm_one_max
         self._warm: dict[int, list[int]] = {}
         """Free places with memory, by their size: the latest is used first, it is in the caches."""
         self._cold: dict[int, list[int]] = {}
@@ -85,9 +87,10 @@ class Arena:
         with self._lock:
             del self.taken[offset]
             self.used_bytes -= rounded
+            is_kept = self.warm_bytes + rounded <= self._warm_bytes_max
             if is_cold:
                 cold += place
-            elif self.warm_bytes + rounded > self._warm_bytes_max:
+            elif not is_kept and (self.warm_bytes or rounded > self._warm_one_max):
                 return hole
             else:
                 warm += place

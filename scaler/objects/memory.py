@@ -29,6 +29,7 @@ class ObjectMemory:
         warm_bytes_max: int,
         disk: SharedFile | None = None,
         view_bytes: int = MAP_BYTES,
+        warm_one_max: int = 0,
     ) -> None:
         """Use the memory of a host.
 
@@ -38,10 +39,11 @@ class ObjectMemory:
             warm_bytes_max: see `Arena`.
             disk: where spilled objects are; `None`: there are none.
             view_bytes: of smaller objects this process gets copies.
+            warm_one_max: see `Arena`.
         """
         self.file = file
         self.views = Views(file, disk, view_bytes)
-        self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max)
+        self._arena = Arena(number << RANGE_SHIFT, warm_bytes_max, warm_one_max)
         self._windows = Windows(file, writable=True)
 
     def pack(self, payload: bytes, buffers: Buffers, *, by_content: bool = False) -> Body:

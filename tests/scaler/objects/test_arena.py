@@ -37,6 +37,17 @@ def test_a_place_is_for_sizes_that_round_to_its_own():
     assert arena.take(64 * KB - 1) == (place, True)
 
 
+def test_a_single_place_may_be_larger_than_the_bound():
+    arena = Arena(FIRST, 128 * KB, MB)
+    large = [arena.take(MB)[0] for _ in range(2)]
+    assert [arena.free(place) for place in large] == [None, (large[1], MB)]
+    small, _ = arena.take(64 * KB)
+    assert arena.free(small) == (small, 64 * KB), "it is not the only one"
+    assert arena.take(MB) == (large[0], True)
+    beyond, _ = arena.take(MB + 1)
+    assert arena.free(beyond) is not None
+
+
 def test_beyond_the_bound_memory_is_given_back_and_the_address_is_kept():
     arena = Arena(FIRST, 128 * KB)
     places = [arena.take(64 * KB)[0] for _ in range(3)]
