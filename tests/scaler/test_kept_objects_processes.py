@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -83,3 +84,25 @@ def test_an_executor_at_rest_lets_go_of_what_garbage_holds(until):
         for future in futures:
             future.result(BOUND_S)
         until(lambda: not objects)
+
+
+def test_a_task_goes_to_the_executor_that_has_its_value_mapped(sign):
+    def pid_of(value: Any, path: str = "") -> int:
+        if path:
+            with open(path, "w") as file:
+                file.write("1")
+            while os.path.exists(path):
+                time.sleep(0.001)
+        return os.getpid()
+
+    with Client(workers=2) as client:
+        one, two = client.put(column(LARGE, 1)), client.put(column(LARGE, 2))
+        first = client.submit(pid_of, one, sign.path)
+        sign.wait()
+        there = client.submit(pid_of, two).result(BOUND_S)  # the other one is taken
+        os.unlink(sign.path)
+        here = first.result(BOUND_S)
+        assert here != there
+        for _ in range(10):  # who ran last would get the next, otherwise
+            assert client.submit(pid_of, one).result(BOUND_S) == here
+            assert client.submit(pid_of, two).result(BOUND_S) == there
